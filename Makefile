@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What a person types. Everything it needs it installs itself, into .venv-* and .ansible.
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test check scenario venv canary docs build clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+quickstart: ## from a bare machine to an answer (HOSTS=user@host: on that host instead of a lab host)
+	@tests/run quickstart "$(HOSTS)"
+
+test: ## all tests, from nothing
+	@tests/run test
+
+check: ## the fast part: lint, sanity, unit tests
+	@tests/run check
+
+scenario: ## one molecule scenario from nothing to verified: make scenario NAME=vllm
+	@tests/run scenario "$(NAME)"
+
+venv: ## the two environments: ansible-core 2.19 and 2.21
+	@tests/run venv
+
+canary: ## train the canary model again
+	@tests/run canary
+
+docs: ## write the generated parts of the documentation
+	@tests/run docs
+
+build: ## the collection's tarball, under build/
+	@tests/run build
+
+clean: ## remove the lab's hosts and everything that make made here
+	@tests/run clean
