@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Write the generated parts of the documentation; with --check only say whether they are current.
+
+The table of variables in each roles/*/README.md comes from the role's argument spec and stands between
+``<!-- variables -->`` and ``<!-- /variables -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import sys
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+MARKED = re.compile(r"(<!-- variables -->\n).*?(<!-- /variables -->)", re.DOTALL)
+
+
+def default_of(option: dict) -> str:
+    if option.get("required"):
+        return "required"
+    value = option.get("default")
+    if value is None:
+        return ""
+    return "`%s`" % (value if isinstance(value, str) and value else json.dumps(value))
+
+
+def text_of(option: dict) -> str:
+    description = option.get("description", "")
+    text = " ".join(description) if isinstance(description, list) else description
+    text = re.sub(r"[CVIBEMOPR]+\(((?:[^()]|\([^()]*\))*)\)", r"`\1`", " ".join(text.split()))
+    if option.get("choices"):
+        text += " One of %s." % ", ".join("`%s`" % choice for choice in option["choices"])
+    return text.replace("|", "\\|")
+
+
+def rows(options: dict, prefix: str = "") -> list[str]:
+    lines = []
+    for name, option in options.items():
+        kind = option.get("type", "str")
+        if option.get("elements"):
+            kind += " of " + option["elements"]
+        lines.append("| `%s%s` | %s | %s | %s |" % (prefix, name, kind, default_of(option), text_of(option)))
+        lines += rows(option.get("options") or {}, prefix + name + ("[]." if kind.startswith("list") else "."))
+    return lines
+
+
+def table(spec: dict) -> str:
+    return "\n".join(["| variable | type | default | meaning |", "|---|---|---|---|"] + rows(spec.get("options") or {})) + "\n"
+
+
+def main() -> None:
+    stale = []
+    for readme in sorted(ROOT.glob("roles/*/README.md")):
+        old = readme.read_text()
+        if not MARKED.search(old):
+            continue
+        specs = yaml.safe_load((readme.parent / "meta/argument_specs.yml").read_text())["argument_specs"]
+        new = MARKED.sub(lambda match, specs=specs: match[1] + table(specs["main"]) + match[2], old)
+        if new != old:
+            stale.append(readme)
+            if "--check" not in sys.argv:
+                readme.write_text(new)
+    names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+    if stale and "--check" in sys.argv:
+        sys.exit("not current: %s. Run `make docs`." % names)
+    print("wrote %s" % names if stale else "the documentation is current")
+
+
+if __name__ == "__main__":
+    main()
