@@ -9,27 +9,41 @@ from __future__ import annotations
 import typing as t
 from dataclasses import asdict
 
-from . import formulas, hf_config
+from . import formulas, hf_config, vision
 from .fields import Fields
+from .quantization import read_quantization
 from .shapes import KINDS, Shape
 from .tensor_groups import Group, bytes_by_dtype, total_bytes, total_parameters
 
 SCHEMA = "gpufleet.model/1"
 
 
-def facts_from_config(config: dict, source: str = "config", revision: t.Optional[str] = None) -> dict:
+def facts_from_config(
+    config: dict,
+    hf_quant_config: t.Optional[dict] = None,
+    source: str = "config",
+    revision: t.Optional[str] = None,
+) -> dict:
     """The facts of a model of which only the config.json is known. No I/O."""
     shape = hf_config.read_shape(config)
     fields = Fields(config)
-    groups = formulas.text_groups(fields, shape, None).listed()
+    quantization = read_quantization(config, hf_quant_config)
+    collected = formulas.text_groups(fields, shape, quantization)
+    extra = formulas.extra_layers(fields, shape, quantization, collected)
+    vision.add_towers(collected, config, shape.hidden_size, shape.stored_dtype(), shape.warnings)
+    groups = collected.listed()
     facts = _describe(fields, shape, groups)
-    facts.update({"source": source, "revision": revision})
+    facts.update({"source": source, "revision": revision, "extra_layers": extra})
+    if quantization:
+        facts["quantization"] = quantization.as_dict()
+        facts["warnings"] += quantization.warnings
     return facts
 
 
 def _describe(fields: Fields, shape: Shape, groups: t.List[Group]) -> dict:
     kinds = [layer.kind for layer in shape.layers]
     moe = shape.moe
+    modalities = vision.modalities(fields.root)
     return {
         "schema": SCHEMA,
         "architecture": shape.architecture,
@@ -64,8 +78,8 @@ def _describe(fields: Fields, shape: Shape, groups: t.List[Group]) -> dict:
         if moe
         else None,
         "linear_attention": asdict(shape.linear) if shape.linear else None,
-        "multimodal": False,
-        "modalities": ["text"],
+        "multimodal": len(modalities) > 1,
+        "modalities": modalities,
         "per_layer": _per_layer(shape),
         "parameters": total_parameters(groups),
         "parameters_source": "config",

@@ -28,7 +28,7 @@ class Writer:
         self.shape = shape
         self.traits: Family = family(shape.family)
         self.quantization = quantization
-        self.dtype = shape.dtype if shape.dtype in DTYPE_BYTES else "bfloat16"
+        self.dtype = shape.stored_dtype()
         # A 32-bit checkpoint is run in 16 bits unless somebody asks for more.
         self.loaded_dtype = "bfloat16" if self.dtype == "float32" else self.dtype
 
@@ -91,6 +91,27 @@ def text_groups(fields: Fields, shape: Shape, quantization: t.Optional[Quantizat
         _feed_forward(writer, fields, layer, index)
         _layer_norms(writer, fields, layer, index)
     return writer.groups
+
+
+def extra_layers(fields: Fields, shape: Shape, quantization: t.Optional[Quantization], groups: Groups) -> int:
+    """Add the multi-token prediction layers of the checkpoint, which an engine only loads for speculation."""
+    count = fields.integer("num_nextn_predict_layers", "mtp_num_hidden_layers", default=0)
+    if not count:
+        return 0
+    layers = len(shape.layers)
+    writer = Writer(shape, quantization)
+    last = next((layer for layer in reversed(shape.layers) if layer.kind in ("full", "mla")), shape.layers[-1])
+    _attention(writer, fields, last, layers)
+    _feed_forward(writer, fields, last, layers)
+    _layer_norms(writer, fields, last, layers)
+    writer.plain("norm", 3 * shape.hidden_size, layer=layers)
+    writer.plain("projection", 2 * shape.hidden_size * shape.hidden_size, layer=layers)
+    if fields.get("num_nextn_predict_layers") or fields.flag("mtp_use_dedicated_embeddings"):
+        writer.plain("embed", 2 * shape.vocab_size * shape.hidden_size, layer=layers)
+    found = writer.groups.listed()
+    parameters, size = sum(group.parameters for group in found), sum(group.bytes for group in found)
+    groups.add("mtp", "skipped", "replicated", parameters * count, size * count, shape.stored_dtype())
+    return count
 
 
 def _embeddings(writer: Writer, fields: Fields) -> None:

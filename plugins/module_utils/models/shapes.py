@@ -9,6 +9,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from .tensor_groups import DTYPE_BYTES
+
 KINDS = ("full", "sliding", "chunked", "mla", "linear", "none")
 
 
@@ -94,6 +96,10 @@ class Shape:
     moe: t.Optional[Moe] = None
     linear: t.Optional[Linear] = None
     warnings: t.List[str] = field(default_factory=list)
+
+    def stored_dtype(self) -> str:
+        """The type of the weights; odd names in a config are taken for 16 bits."""
+        return self.dtype if self.dtype in DTYPE_BYTES else "bfloat16"
 
     def indices(self, *kinds: str) -> t.List[int]:
         return [index for index, layer in enumerate(self.layers) if layer.kind in kinds]
