@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Model files from the Hugging Face Hub or a mirror of it, through huggingface_hub."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+import typing as t
+
+from ..errors import GpufleetError
+from ..version import VERSION
+from .files import ModelFile
+from .store import is_commit
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+_TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
+_HTTP_LIBRARIES = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
+FIRST_WAIT_S = 2.0  # then four times as long
+_LONGEST_WAIT_S = 300.0
+
+
+class HubSource:
+    """One repository of a hub at one revision.
+
+    ``need_client`` and ``token`` are called before the first use of huggingface_hub, and only then: a model that
+    is there needs neither the library nor the token nor the network.
+    """
+
+    kind = "huggingface"
+    sees_changes = False
+
+    def __init__(
+        self,
+        name: str,
+        revision: str,
+        endpoint: t.Optional[str],
+        token: t.Callable[[], t.Optional[str]],
+        timeout_s: int,
+        need_client: t.Callable[[], None],
+        say: t.Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.revision = revision
+        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+        self.label = "%s on %s" % (name, self.endpoint)
+        self._read_token = token
+        self._token: t.Optional[str] = None
+        self._timeout_s = timeout_s
+        self._need_client = need_client
+        self._say = say
+        self._ready = False
+        self._commit = revision if is_commit(revision) else ""
+        self._listing: t.List[ModelFile] = []
+
+    def prepare(self) -> None:
+        """Have huggingface_hub at hand. May start the module again under another Python."""
+        if self._ready:
+            return
+        # The library reads these once, when it is imported.
+        os.environ["HF_HUB_DOWNLOAD_TIMEOUT"] = os.environ["HF_HUB_ETAG_TIMEOUT"] = str(self._timeout_s)
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+        self._need_client()
+        self._token = self._read_token()
+        self._ready = True
+
+    def resolve(self) -> str:
+        """The commit that the revision means now."""
+        if self._commit:
+            return self._commit
+        self.prepare()
+        from huggingface_hub import HfApi
+
+        api = HfApi(endpoint=self.endpoint, token=self._token, library_name="gpufleet", library_version=VERSION)
+        info = self._ask(lambda: api.model_info(self.name, revision=self.revision, timeout=self._timeout_s))
+        self._commit = info.sha
+        return self._commit
+
+    def listing(self, revision: str) -> t.List[ModelFile]:
+        if self._listing:
+            return self._listing
+        self.prepare()
+        from huggingface_hub import HfApi
+        from huggingface_hub.hf_api import RepoFile
+
+        api = HfApi(endpoint=self.endpoint, token=self._token, library_name="gpufleet", library_version=VERSION)
+        rows = self._ask(lambda: list(api.list_repo_tree(self.name, revision=revision, recursive=True)))
+        self._listing = [
+            (
+                ModelFile(one.path, one.lfs.size if one.lfs else one.size, sha256=one.lfs.sha256)
+                if one.lfs
+                else ModelFile(one.path, one.size, git_sha1=one.blob_id)
+            )
+            for one in rows
+            if isinstance(one, RepoFile)
+        ]
+        return self._listing
+
+    def fetch(self, one: ModelFile, revision: str, folder: str) -> str:
+        """Bring the file below ``folder`` and return its path; the caller verifies it."""
+        self.prepare()
+        from huggingface_hub import hf_hub_download
+
+        return self._ask(
+            lambda: hf_hub_download(
+                self.name,
+                one.path,
+                revision=revision,
+                local_dir=folder,
+                # Its own empty cache: the user's could hand out the same damaged file again and again.
+                cache_dir=os.path.join(folder, ".cache", "hub"),
+                endpoint=self.endpoint,
+                token=self._token,
+                library_name="gpufleet",
+                library_version=VERSION,
+                etag_timeout=self._timeout_s,
+            ),
+            one.path,
+        )
+
+    def unchanged_since(self, record: t.Dict[str, t.Any]) -> bool:
+        """A commit's files never change."""
+        return True
+
+    def record_fields(self) -> t.Dict[str, t.Any]:
+        return {"endpoint": self.endpoint}
+
+    def copies_for_free(self, folder: str) -> bool:
+        return False
+
+    def _ask(self, call: t.Callable[[], t.Any], what: str = "", attempts: int = 3) -> t.Any:
+        """Call the library; what passes by itself is tried again, the rest becomes a message."""
+        wait_s = FIRST_WAIT_S
+        for attempt in range(1, attempts + 1):
+            try:
+                return call()
+            except Exception as error:  # the library raises a dozen types over three HTTP libraries
+                cause = _root(error)
+                if attempt == attempts or not _is_transient(cause):
+                    raise self._explained(cause, what, attempt) from None
+                pause_s = min(max(wait_s, _retry_after(cause)), _LONGEST_WAIT_S)
+                self._say("%s: %s; trying again in %d s" % (what or self.label, _plain(cause), pause_s))
+                time.sleep(pause_s)
+                wait_s *= 4
+
+    def _explained(self, error: BaseException, what: str, attempt: int) -> BaseException:
+        from huggingface_hub import errors
+
+        page = "%s/%s" % (self.endpoint, self.name)
+        status = _status(error)
+        if isinstance(error, errors.GatedRepoError):
+            with_token = (
+                "The token's account has no access: accept the licence at %s with that account, or wait for approval"
+                if self._token
+                else "Accept the licence at %s, then set token_file to a file with a token of that account"
+            )
+            return GpufleetError(
+                "%s is gated (HTTP %s). %s" % (self.label, status, with_token % page), licence_url=page
+            )
+        if isinstance(error, errors.RevisionNotFoundError):
+            return GpufleetError(
+                "%s has no revision %s: set revision to a branch, a tag or a commit listed at %s/commits/main"
+                % (self.label, self.revision, page)
+            )
+        if isinstance(error, errors.RepositoryNotFoundError):
+            return GpufleetError(
+                "There is no %s, or it is private and the token %s: check source and endpoint, or set token_file"
+                % (self.label, "given has no access" if self._token else "is missing")
+            )
+        if isinstance(error, errors.EntryNotFoundError) and status == 404:
+            return GpufleetError("%s lists %s and does not serve it" % (self.label, what))
+        if isinstance(error, errors.OfflineModeIsEnabled):
+            return GpufleetError(
+                "HF_HUB_OFFLINE is set in the environment of this host: unset it, or set offline=true "
+                "if the model is in the store"
+            )
+        if status in (401, 403):
+            return GpufleetError(
+                "%s refuses %s (HTTP %d): the token is wrong, expired or not allowed to read it. Set token_file"
+                % (self.label, what or "to answer", status)
+            )
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return GpufleetError("The disk is full while fetching %s of %s" % (what, self.label))
+        return GpufleetError(
+            "Cannot %s %s after %d attempts: %s. "
+            "Check that the host reaches %s, or set endpoint to a mirror that it does"
+            % ("fetch %s of" % what if what else "ask for", self.label, attempt, _plain(error), self.endpoint)
+        )
+
+
+def _root(error: BaseException) -> BaseException:
+    """The library hides what a HEAD request met behind 'not found in the cache'."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+        return error.__cause__
+    return error
+
+
+def _status(error: BaseException) -> t.Optional[int]:
+    response = getattr(error, "response", None)
+    return getattr(response, "status_code", None)
+
+
+def _is_transient(error: BaseException) -> bool:
+    from huggingface_hub import errors
+
+    status = _status(error)
+    if status is not None:
+        return status in _TRANSIENT_STATUS
+    if isinstance(error, (errors.OfflineModeIsEnabled, ValueError)):
+        return False
+    if isinstance(error, (ConnectionError, TimeoutError)) or type(error).__module__.split(".")[0] in _HTTP_LIBRARIES:
+        return True
+    # "Consistency check failed": the answer was shorter or longer than announced.
+    return isinstance(error, OSError) and error.errno is None
+
+
+def _retry_after(error: BaseException) -> float:
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else 0.0
+
+
+def _plain(error: BaseException) -> str:
+    """One line, without the query of a URL: a CDN's holds a signature."""
+    text = re.sub(r"(https?://[^\s'\"?]+)\?[^\s'\"]*", r"\1", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("For more information check")]
+    return "%s: %s" % (type(error).__name__, " ".join(lines) or "no message")

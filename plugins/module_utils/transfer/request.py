@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From a module's arguments to a source and a wish."""
+
+from __future__ import annotations
+
+import errno
+import os
+import typing as t
+
+from ..errors import GpufleetError
+from . import store
+from .directory import DirectorySource
+from .download import ensure
+from .hub import HubSource
+from .permissions import Permissions, parse_mode
+from .source import Source, Wish
+
+_OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
+
+
+def answer(
+    params: t.Dict[str, t.Any],
+    check_mode: bool,
+    say: t.Callable[[str], None],
+    need_client: t.Callable[[], None],
+) -> t.Dict[str, t.Any]:
+    """What model_download returns for its arguments."""
+    for option in ("max_workers", "timeout", "lock_timeout"):
+        if params[option] < (0 if option == "lock_timeout" else 1):
+            raise GpufleetError("%s=%d: give a positive number" % (option, params[option]))
+    if not os.path.isabs(params["store"]):
+        raise GpufleetError("store=%s: give an absolute path" % params["store"])
+    store.check_ref(params["revision"])
+    is_directory = os.path.isabs(params["source"])
+    wish = Wish(
+        source=os.path.normpath(params["source"]) if is_directory else params["source"],
+        store=params["store"],
+        permissions=Permissions(
+            params["owner"],
+            params["group"],
+            parse_mode(params["mode"], "mode"),
+            parse_mode(params["directory_mode"], "directory_mode"),
+        ),
+        include=params["include"],
+        exclude=params["exclude"],
+        latest=params["state"] == "latest",
+        offline=params["offline"] and not is_directory,
+        max_workers=params["max_workers"],
+        lock_timeout_s=params["lock_timeout"],
+        check_mode=check_mode,
+        say=say,
+    )
+    source = _directory(params) if is_directory else _hub(params, say, need_client)
+    try:
+        return ensure(wish, source)
+    except OSError as error:
+        if error.errno not in _OUTSIDE:
+            raise
+        raise GpufleetError("%s: %s. Check store=%s" % (error.filename, error.strerror, wish.store))
+
+
+def _directory(params: t.Dict[str, t.Any]) -> Source:
+    path = os.path.normpath(params["source"])
+    if (path + "/").startswith(os.path.normpath(params["store"]) + "/"):
+        raise GpufleetError("source=%s is in the store already: use it as it is" % path)
+    name = params["name"] or "/".join(path.split("/")[-2:])
+    if not params["name"] and "/" not in name.strip("/"):
+        raise GpufleetError("source=%s: set name to the org/name it shall have in the store" % path)
+    store.check_name(name, "name")
+    return DirectorySource(path, name, params["revision"], params["max_workers"])
+
+
+def _hub(params: t.Dict[str, t.Any], say: t.Callable[[str], None], need_client: t.Callable[[], None]) -> Source:
+    if params["name"]:
+        raise GpufleetError(
+            "name=%s: only a directory is given a name, source=%s has one" % (params["name"], params["source"])
+        )
+    store.check_name(params["source"], "source")
+    return HubSource(
+        params["source"],
+        params["revision"],
+        endpoint=params["endpoint"],
+        token=lambda: params["token"] or _token(params["token_file"]),
+        timeout_s=params["timeout"],
+        need_client=need_client,
+        say=say,
+    )
+
+
+def _token(path: t.Optional[str]) -> t.Optional[str]:
+    if not path:
+        return None
+    try:
+        with open(path, encoding="utf-8") as content:
+            token = content.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GpufleetError("token_file=%s cannot be read: %s" % (path, getattr(error, "strerror", "not a text file")))
+    if not token or len(token.split()) != 1:
+        raise GpufleetError("token_file=%s: it must hold one token and nothing else" % path)
+    return token

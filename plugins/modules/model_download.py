@@ -1,0 +1,342 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A complete, verified, revision-pinned model in the store."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_download
+short_description: Have a complete, verified model in the store
+version_added: 0.1.0
+author:
+  - gpufleet.llm contributors (@gpufleet)
+description:
+  - Brings a model from the Hugging Face Hub, from a mirror of it, or from a directory of the host into the store,
+    pinned to its revision. Every file is compared with the size and hash that the source states before it gets
+    its name.
+  - A model lies in C(<store>/<kind>/<org>/<name>/<revision>/), where C(<kind>) is V(huggingface) or V(local). The
+    link C(<store>/<kind>/<org>/<name>/<ref>) points to the revision that a branch or tag meant when it was last
+    asked; slashes in its name become C(~). C(gpufleet.json) in the revision's directory records where the files
+    come from.
+  - A complete model is recognised by the recorded size, modification time and inode of its files, without network,
+    without hashing and without any library.
+  - Can be killed at any time. The next run keeps the files that had been verified and fetches the others.
+    Two runs on the same model wait for one another.
+  - Files that another revision of the model has too are linked and not fetched again.
+extends_documentation_fragment:
+  - gpufleet.llm.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Asks the hub what would be fetched. Where the libraries are not installed yet, says so instead.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  source:
+    description:
+      - A repository of the hub as C(org/name), or the absolute path of a directory on the host.
+      - Of a directory, the revision is the sha256 digest over the path, size and sha256 of every file.
+    type: str
+    required: true
+  revision:
+    description:
+      - A branch, a tag or a commit. Pin the full commit for a fleet whose hosts shall be the same.
+      - For a directory, the name of the link, or the digest that the directory must have.
+    type: str
+    default: main
+  state:
+    description:
+      - With V(present), a branch or tag that is in the store is not asked about again.
+      - With V(latest), the hub is asked for its commit on every run. A commit is never asked about.
+      - A directory is compared with the record in both cases, by size, modification time and inode.
+    type: str
+    choices: [present, latest]
+    default: present
+  name:
+    description:
+      - The name in the store, as C(org/name), for a directory. By default the last two parts of its path.
+    type: str
+  include:
+    description:
+      - Patterns of the files that are wanted, for instance C(*Q4_K_M*.gguf). C(*) matches slashes too, and
+        C(folder/) means all below it. V(["*"]) means every file.
+      - By default, the files that an engine needs. Of the same weights in several formats that is safetensors before
+        C(.bin) and C(.pth) before GGUF. C(original/), C(consolidated*), the formats of other frameworks (ONNX,
+        OpenVINO, Core ML, TensorFlow, Flax), hidden files and the optimizer's state are left out.
+      - A repository of several GGUF models needs O(include).
+      - Patterns added later fetch what is missing. Nothing is removed when there are fewer.
+    type: list
+    elements: str
+  exclude:
+    description:
+      - Patterns of files that are not wanted, taken away from O(include) or its default.
+    type: list
+    elements: str
+  store:
+    description:
+      - The directory that holds all models. Created when it is missing.
+    type: path
+    default: /srv/models
+    aliases: [destination]
+  endpoint:
+    description:
+      - URL of the hub or of a mirror that speaks its API.
+      - By default the environment variable E(HF_ENDPOINT) of the host, else V(https://huggingface.co).
+    type: str
+  token_file:
+    description:
+      - A file on the host with an access token of the hub, for gated and private repositories.
+      - Without O(token_file) and O(token), what huggingface_hub itself finds is used, such as E(HF_TOKEN).
+    type: path
+  token:
+    description:
+      - The access token itself. Prefer O(token_file).
+    type: str
+  offline:
+    description:
+      - Never use the network. A hub model that is not complete in the store is an error.
+      - A directory is no matter of the network, also when it is mounted from another host.
+    type: bool
+    default: false
+  owner:
+    description:
+      - Owner of the files, a name or number. By default, whoever runs the module, usually root.
+      - Not the user of an engine, which shall only read.
+    type: str
+  group:
+    description:
+      - Group of the files, a name or number.
+    type: str
+  mode:
+    description:
+      - Mode of the files, as an octal string.
+    type: str
+    default: "0644"
+  directory_mode:
+    description:
+      - Mode of the revision's directories, as an octal string.
+    type: str
+    default: "0755"
+  max_workers:
+    description:
+      - How many files are fetched or hashed at the same time.
+    type: int
+    default: 8
+  timeout:
+    description:
+      - Seconds without an answer or a byte after which a request to the hub has failed and is tried again.
+    type: int
+    default: 60
+  lock_timeout:
+    description:
+      - Seconds to wait for another process that works on the same model.
+    type: int
+    default: 7200
+  tools_python:
+    description:
+      - The Python that has huggingface_hub, where the one that runs the module has not.
+      - The role P(gpufleet.llm.tools#role) installs it.
+    type: path
+    default: /opt/gpufleet/tools/bin/python
+notes:
+  - The environment variables of huggingface_hub apply, such as E(HF_HUB_DISABLE_XET) and the proxies.
+  - On another host's copy of the store (rsync -a) the files are hashed once, since their inodes differ.
+requirements:
+  - huggingface_hub for a hub model that is not complete yet
+seealso:
+  - module: gpufleet.llm.model_info
+"""
+
+EXAMPLES = r"""
+- name: A model of the hub, pinned
+  gpufleet.llm.model_download:
+    source: Qwen/Qwen3-8B
+    revision: b968826d9c46dd6066d109eabc6255188de91218
+  register: model
+
+- name: Its directory
+  ansible.builtin.debug:
+    var: model.path
+
+- name: A gated model, from a mirror of the site
+  gpufleet.llm.model_download:
+    source: meta-llama/Llama-3.1-8B-Instruct
+    endpoint: http://mirror.example.com:8080
+    token_file: /etc/gpufleet/hub.token
+
+- name: One quantization of a GGUF repository
+  gpufleet.llm.model_download:
+    source: Qwen/Qwen3-8B-GGUF
+    include: ["*Q4_K_M*.gguf"]
+
+- name: A directory that came on a disk
+  gpufleet.llm.model_download:
+    source: /mnt/usb/Qwen3-8B
+    name: Qwen/Qwen3-8B
+"""
+
+RETURN = r"""
+path:
+  description:
+    - The directory of the revision, to give to an engine.
+    - In check mode on a host without the libraries, where the revision is not known, the path of the link.
+  type: str
+  returned: success
+  sample: /srv/models/huggingface/Qwen/Qwen3-8B/b968826d9c46dd6066d109eabc6255188de91218
+link:
+  description: The link of the branch or tag, which later runs may move. Null when a commit is asked for.
+  type: str
+  returned: success
+  sample: /srv/models/huggingface/Qwen/Qwen3-8B/main
+revision:
+  description: The commit, or the digest of a directory. Null when it is not known, see RV(path).
+  type: str
+  returned: success
+files:
+  description: How many files are wanted. Null when it is not known.
+  type: int
+  returned: success
+bytes:
+  description: Their size in bytes. Null when it is not known.
+  type: int
+  returned: success
+downloaded_files:
+  description: How many files were fetched, or would be in check mode. Null when it is not known.
+  type: int
+  returned: success
+downloaded_bytes:
+  description: Their size in bytes. Null when it is not known.
+  type: int
+  returned: success
+reused_bytes:
+  description: Bytes that the host had already, from an interrupted run or another revision. Null when it is not known.
+  type: int
+  returned: success
+waited_s:
+  description: Seconds waited for another process that worked on the same model.
+  type: float
+  returned: success
+msg:
+  description: What was done in one line.
+  type: str
+  returned: always
+record:
+  description: The content of C(gpufleet.json). Null in check mode when the model is not there.
+  type: dict
+  returned: success
+  contains:
+    schema:
+      description: V(gpufleet.model_record/1).
+      type: str
+    kind:
+      description: V(huggingface) or V(local).
+      type: str
+    name:
+      description: The name in the store.
+      type: str
+    source:
+      description: O(source) as given.
+      type: str
+    endpoint:
+      description: URL of the hub that was asked.
+      type: str
+      returned: when RV(record.kind=huggingface)
+    revision:
+      description: The commit, or the digest of the directory.
+      type: str
+    files:
+      description:
+        - The verified files with C(path), C(size) in bytes, C(sha256) or C(git_sha1), and C(mtime_ns) and C(inode) on
+          this host.
+      type: list
+      elements: dict
+    skipped:
+      description: The files that the source has and nobody asked for, with C(path), C(size) and hash.
+      type: list
+      elements: dict
+    source_files:
+      description: Size in bytes, modification time in nanoseconds and inode by path in the source directory.
+      type: dict
+      returned: when RV(record.kind=local)
+    verified_at:
+      description: When the files were last fetched or verified, in UTC.
+      type: str
+    collection_version:
+      description: The version of the collection that did it.
+      type: str
+needed_bytes:
+  description: Bytes still to be fetched.
+  type: int
+  returned: when the file system is too small
+short_bytes:
+  description: Bytes to be freed before the model fits.
+  type: int
+  returned: when the file system is too small
+licence_url:
+  description: The page where the model's licence can be accepted.
+  type: str
+  returned: when the model is gated
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+try:
+    from ansible_collections.gpufleet.llm.plugins.module_utils.entry import TOOLS_PYTHON, need_tools, run
+    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import request
+except ImportError:  # run alone, from a checkout that is not on the collections path
+    import sys
+
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from module_utils.entry import TOOLS_PYTHON, need_tools, run
+    from module_utils.transfer import request
+
+ARGUMENT_SPEC = {
+    "source": {"type": "str", "required": True},
+    "revision": {"type": "str", "default": "main"},
+    "state": {"type": "str", "choices": ["present", "latest"], "default": "present"},
+    "name": {"type": "str"},
+    "include": {"type": "list", "elements": "str"},
+    "exclude": {"type": "list", "elements": "str"},
+    "store": {"type": "path", "default": "/srv/models", "aliases": ["destination"]},
+    "endpoint": {"type": "str"},
+    "token_file": {"type": "path", "no_log": False},
+    "token": {"type": "str", "no_log": True},
+    "offline": {"type": "bool", "default": False},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "str", "default": "0644"},
+    "directory_mode": {"type": "str", "default": "0755"},
+    "max_workers": {"type": "int", "default": 8},
+    "timeout": {"type": "int", "default": 60},
+    "lock_timeout": {"type": "int", "default": 7200},
+    "tools_python": {"type": "path", "default": TOOLS_PYTHON},
+}
+
+
+def work(module: AnsibleModule) -> dict:
+    """Answer the arguments."""
+    result = request.answer(
+        module.params,
+        check_mode=module.check_mode,
+        say=module.log,
+        need_client=lambda: need_tools(module.params["tools_python"], "huggingface_hub"),
+    )
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    return result
+
+
+def main() -> None:
+    """Run the module."""
+    run(work, ARGUMENT_SPEC, supports_check_mode=True, mutually_exclusive=[["token", "token_file"]])
+
+
+if __name__ == "__main__":
+    main()
