@@ -1,0 +1,441 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vllm_plan
+short_description: Plan the vLLM settings that fit a model to a host
+version_added: 0.1.0
+author:
+  - gpufleet.llm contributors (@gpufleet)
+description:
+  - Works out from hardware facts and model facts on which GPUs a model runs, how it is split over them, and with which context,
+    batch sizes and memory share, and what the KV cache then holds. Every decision comes with a sentence that gives the reason.
+  - Weight bytes, KV cache bytes per token, blocks, tokens and concurrency are computed exactly as vLLM computes them. What the
+    engine takes beside that (activation peak, CUDA graphs, buffers) is estimated by class of model, and given as a range.
+  - Pure computation. It reads nothing from the host and changes nothing, so it can run anywhere, also on the controller for a
+    host that does not exist yet. The same input gives the same plan.
+  - A model that does not fit is not an error of this module. RV(plan.refusal) then says what is short and what would help.
+options:
+  concurrency:
+    description:
+      - Requests that are served at once. Becomes C(max_num_seqs).
+      - With V(auto) as many as the KV cache can feed, by the size of the GPU and O(prefer).
+    type: str
+    default: auto
+  context:
+    description:
+      - Tokens of prompt and answer together that one request may have. Becomes C(max_model_len).
+      - A number, also as V(32k) (32000) or V(32K) (32768), or V(auto) for the longest that leaves room for several requests.
+    type: str
+    default: auto
+  cuda_compatibility:
+    description:
+      - Accept drivers from R535 on by NVIDIA's forward compatibility libraries, which must be installed on the host.
+      - Works on data-centre GPUs only. Sets E(VLLM_ENABLE_CUDA_COMPATIBILITY).
+    type: bool
+    default: false
+  engine_version:
+    description:
+      - Version of vLLM to plan for, of the families 0.32 and 0.33, for example V(0.33.0).
+      - A local version such as V(0.33.0+cu129) stands for a wheel built with CUDA 12, which runs with older drivers.
+      - The default is the newest that PyPI had for the variant, 0.33.0 for CUDA and 0.32.0 for the CPU.
+    type: str
+  gpus:
+    description:
+      - Which GPUs to use. V(auto), a number of GPUs, or a list of indices or UUIDs. A MIG slice is named by its UUID.
+    type: raw
+    default: auto
+  hardware:
+    description:
+      - Hardware facts of the host, as M(gpufleet.llm.gpu_info) returns them in RV(gpufleet.llm.gpu_info#module:hardware).
+    type: dict
+    required: true
+  headroom_bytes:
+    description:
+      - Memory that every GPU keeps free beside what vLLM needs, in bytes, also as V(2G).
+      - The default is 2 percent of the GPU, and 10 percent where GPU and system share their memory.
+    type: str
+  model:
+    description:
+      - Model facts, as M(gpufleet.llm.model_info) returns them in RV(gpufleet.llm.model_info#module:model).
+    type: dict
+    required: true
+  own_units:
+    description:
+      - Names of systemd units whose processes on the GPU belong to the instance that is planned.
+      - What they hold counts as free, because they are gone when the planned engine starts. Name them only while they run.
+    type: list
+    elements: str
+    default: []
+  prefer:
+    description:
+      - V(balanced) takes the fewest GPUs that give the wished context and concurrency with ease.
+      - V(latency) spreads the model over all GPUs that NVLink joins and keeps the steps short.
+      - V(throughput) takes the fewest GPUs too, so that more instances fit, with large batches.
+    type: str
+    choices:
+      - balanced
+      - latency
+      - throughput
+    default: balanced
+  reserved:
+    description:
+      - Memory that other planned instances will take on this host, for instances that may not run yet.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      bytes:
+        description:
+          - Bytes it takes on the device, for example RV(plan.numbers.claimed_bytes_per_gpu) of its plan.
+          - Exactly one of O(reserved[].bytes) and O(reserved[].fraction) is needed.
+        type: int
+      device:
+        description:
+          - Index or UUID of the GPU, or UUID of the MIG slice. On a CPU host the name of the instance.
+        type: str
+        required: true
+      fraction:
+        description:
+          - Share of the device's memory it takes, from 0 to 1.
+        type: float
+      unit:
+        description:
+          - The systemd unit of that instance. What it already holds on the device is not counted twice.
+        type: str
+  settings:
+    description:
+      - Options of C(vllm serve) that are fixed, by their names with dashes or underscores.
+      - They are taken as given and planned around. An unknown or removed option is an error that names the replacement.
+    type: dict
+    default: {}
+  variant:
+    description:
+      - Build of vLLM to plan for. V(auto) is V(cuda) on a host with a GPU, even one that does not work, and V(cpu) otherwise.
+    type: str
+    choices:
+      - auto
+      - cuda
+      - cpu
+    default: auto
+extends_documentation_fragment:
+  - gpufleet.llm.attributes
+  - gpufleet.llm.attributes.info
+seealso:
+  - module: gpufleet.llm.gpu_info
+  - module: gpufleet.llm.model_info
+  - plugin: gpufleet.llm.plan_table
+    plugin_type: filter
+  - plugin: gpufleet.llm.vllm_arguments
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  gpufleet.llm.gpu_info:
+  register: gpu
+
+- name: Look at the model
+  gpufleet.llm.model_info:
+    source: /srv/models/huggingface/Qwen/Qwen3-8B/main
+  register: known
+
+- name: Plan it for 32768 tokens and 16 requests at once
+  gpufleet.llm.vllm_plan:
+    hardware: "{{ gpu.hardware }}"
+    model: "{{ known.model }}"
+    context: 32K
+    concurrency: 16
+  register: planned
+
+- name: Show the plan
+  ansible.builtin.debug:
+    msg: "{{ planned.plan | gpufleet.llm.plan_table }}"
+
+- name: Stop where it does not fit
+  ansible.builtin.assert:
+    that: planned.plan.refusal is none
+    fail_msg: "{{ planned.plan.refusal.message }}"
+
+- name: Plan for latency on two named GPUs, with an fp8 KV cache
+  gpufleet.llm.vllm_plan:
+    hardware: "{{ gpu.hardware }}"
+    model: "{{ known.model }}"
+    gpus: [0, 1]
+    prefer: latency
+    settings:
+      kv-cache-dtype: fp8
+      enable-prefix-caching: true
+"""
+
+RETURN = r"""
+plan:
+  description: The plan, schema C(gpufleet.plan/1). Sizes are bytes, per GPU where not said otherwise.
+  type: dict
+  returned: success
+  contains:
+    schema:
+      description: Name and version of this structure.
+      type: str
+      returned: success
+      sample: gpufleet.plan/1
+    engine:
+      description: The engine, always V(vllm).
+      type: str
+      returned: success
+      sample: vllm
+    engine_version:
+      description: The version planned for.
+      type: str
+      returned: success
+      sample: 0.33.0
+    variant:
+      description: V(cuda) or V(cpu).
+      type: str
+      returned: success
+      sample: cuda
+    settings:
+      description: Options of C(vllm serve) by their names with underscores, the fixed ones included.
+      type: dict
+      returned: success
+      sample: {"gpu_memory_utilization": 0.94, "max_model_len": 32768, "max_num_seqs": 16, "tensor_parallel_size": 1}
+    environment:
+      description: Environment variables that the engine needs.
+      type: dict
+      returned: success
+      sample: {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "GPU-5a0e8f21-6a3b-4e7e-9f2c-0d8c1b7a3e55"}
+    devices:
+      description: UUIDs of the chosen GPUs or of the MIG slice, their indices where a driver gives no UUIDs. Empty for a CPU.
+      type: list
+      elements: str
+      returned: success
+      sample: ["GPU-5a0e8f21-6a3b-4e7e-9f2c-0d8c1b7a3e55"]
+    numbers:
+      description:
+        - Every term of the budget. A term that is estimated is a dictionary with C(low), C(expected) and C(high).
+        - Only the sizes of the model are there when the host has no GPU to plan on. On a CPU some keys differ.
+      type: dict
+      returned: success
+      contains:
+        gpus:
+          description: The chosen devices with total, free, foreign and reserved memory.
+          type: list
+          elements: dict
+          returned: success
+        total_memory_bytes:
+          description: Memory of the smallest chosen GPU as CUDA sees it. On a CPU, of the NUMA node.
+          type: int
+          returned: when there is a device
+        free_memory_bytes:
+          description: What is free on the fullest chosen GPU.
+          type: int
+          returned: on a GPU
+        foreign_memory_bytes:
+          description: What other processes hold on the GPU where they hold most.
+          type: int
+          returned: on a GPU
+        requested_bytes:
+          description: What vLLM claims at start, the total times C(gpu_memory_utilization), rounded up. On a CPU, all processes.
+          type: int
+          returned: when there is a device
+        unclaimed_bytes:
+          description: What stays outside of that claim.
+          type: int
+          returned: on a GPU
+        context_bytes:
+          description: CUDA context and NCCL, which lie outside of the claim.
+          type: dict
+          returned: on a GPU
+        claimed_bytes_per_gpu:
+          description: The claim and what lies outside of it together, to pass as O(reserved) when planning another instance.
+          type: int
+          returned: on a GPU
+        weights_bytes_per_gpu:
+          description: Weights of the rank that holds most. Exact.
+          type: int
+          returned: success
+        mla_dequantized_bytes:
+          description: Copies of two MLA matrices in 16 bit, beside quantized ones.
+          type: int
+          returned: on a GPU
+        activation_peak_bytes:
+          description: Peak of the profiling run, the larger of a forward step and the sampler's rows.
+          type: dict
+          returned: when there is a device
+        sampler_state_bytes:
+          description: Penalty counts of all sequence slots.
+          type: int
+          returned: on a GPU
+        cuda_graph_bytes:
+          description: Pool of captured CUDA graphs.
+          type: dict
+          returned: when there is a device
+        runtime_bytes:
+          description: Attention workspaces, communication and loaded kernels. On a CPU, the engine's processes.
+          type: dict
+          returned: when there is a device
+        kv_bytes_per_token:
+          description: KV cache of one token in all layers of one GPU. Exact.
+          type: int
+          returned: success
+        kv_bytes_per_block:
+          description: Bytes of one block of the KV cache.
+          type: int
+          returned: when there is a device
+        kv_groups:
+          description: Groups of layers that share block tables.
+          type: int
+          returned: when there is a device
+        block_size:
+          description: Tokens per block.
+          type: int
+          returned: success
+        blocks_per_request:
+          description: Blocks that a request of full length claims.
+          type: int
+          returned: when there is a device
+        kv_needed_bytes:
+          description: KV cache without which vLLM does not start with this context.
+          type: int
+          returned: when there is a device
+        kv_cache_bytes:
+          description: What is left for the KV cache. C(low) is what the plan promises.
+          type: dict
+          returned: when there is a device
+          sample: {"expected": 28625725748, "high": 29050608744, "low": 27818741658}
+        kv_cache_tokens:
+          description: Tokens that this holds, as vLLM logs them.
+          type: dict
+          returned: when there is a device
+          sample: {"expected": 218384, "high": 221632, "low": 212240}
+        num_gpu_blocks:
+          description: Blocks of the KV cache, as expected.
+          type: int
+          returned: when there is a device
+        max_concurrency:
+          description: Requests of full length that fit at once, as expected.
+          type: float
+          returned: when there is a device
+        max_concurrency_low:
+          description: The same at the low end.
+          type: float
+          returned: when there is a device
+        context_limit_tokens:
+          description: The longest context that V(auto) may choose for the model.
+          type: int
+          returned: on a GPU
+        host_pinned_bytes:
+          description: Memory of the host that the engine pins for its request table.
+          type: int
+          returned: on a GPU
+        kv_room_bytes:
+          description: What the host could give to the KV cache.
+          type: int
+          returned: on a CPU
+        system_reserve_bytes:
+          description: What the plan leaves to the system.
+          type: int
+          returned: on a CPU
+        host_memory_bytes:
+          description: Memory of the host.
+          type: int
+          returned: on a CPU
+        cpu_cores:
+          description: Physical cores that may be used.
+          type: int
+          returned: on a CPU
+    reasons:
+      description: One sentence per decision.
+      type: list
+      elements: str
+      returned: success
+    warnings:
+      description: What may go wrong although the plan stands.
+      type: list
+      elements: str
+      returned: success
+    refusal:
+      description: Why there is no plan that fits, or null. The codes are listed in C(docs/refusals.md) of the collection.
+      type: dict
+      returned: success
+      contains:
+        code:
+          description: Short name of the reason.
+          type: str
+          returned: when refused
+          sample: no_kv_cache_room
+        message:
+          description: The reason with its numbers.
+          type: str
+          returned: when refused
+        short_bytes:
+          description: Bytes that are missing, per GPU. Null where memory is not the reason.
+          type: int
+          returned: when refused
+        remedies:
+          description: What would make it fit, cheapest first.
+          type: list
+          elements: str
+          returned: when refused
+    fingerprint:
+      description:
+        - SHA-256 over the inputs that last, the model, the wishes, the settings, the versions and which hardware it is. Free
+          memory and processes are not part of it.
+      type: str
+      returned: success
+"""
+
+try:
+    from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
+    from ansible_collections.gpufleet.llm.plugins.module_utils.planning import vllm
+except ImportError:  # run alone, from a checkout that is not on the collections path
+    import os
+    import sys
+
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from module_utils.entry import run
+    from module_utils.planning import vllm
+
+ARGUMENT_SPEC = {
+    "concurrency": {"type": "str", "default": "auto"},
+    "context": {"type": "str", "default": "auto"},
+    "cuda_compatibility": {"type": "bool", "default": False},
+    "engine_version": {"type": "str"},
+    "gpus": {"type": "raw", "default": "auto"},
+    "hardware": {"type": "dict", "required": True},
+    "headroom_bytes": {"type": "str"},
+    "model": {"type": "dict", "required": True},
+    "own_units": {"type": "list", "elements": "str", "default": []},
+    "prefer": {"type": "str", "choices": ["balanced", "latency", "throughput"], "default": "balanced"},
+    "reserved": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "bytes": {"type": "int"},
+            "device": {"type": "str", "required": True},
+            "fraction": {"type": "float"},
+            "unit": {"type": "str"},
+        },
+    },
+    "settings": {"type": "dict", "default": {}},
+    "variant": {"type": "str", "choices": ["auto", "cuda", "cpu"], "default": "auto"},
+}
+
+
+def work(module):
+    options = dict(module.params)
+    hardware, model = options.pop("hardware"), options.pop("model")
+    return {"changed": False, "plan": vllm.make_plan(hardware, model, options)}
+
+
+def main():
+    run(work, ARGUMENT_SPEC, supports_check_mode=True)
+
+
+if __name__ == "__main__":
+    main()
