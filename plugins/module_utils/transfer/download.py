@@ -62,6 +62,7 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
     if wish.check_mode:
         _predict(home, source, view, work)
         return _result(home, wish, source, before, view, work, changed=True)
+    wish.permissions.check()
     _make_directories(home.path)
     with home.locked(wish.lock_timeout_s, wish.say) as work.waited_s:
         view = look(home, wish, source)  # again: the process waited for may have done it

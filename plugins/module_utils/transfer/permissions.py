@@ -23,6 +23,11 @@ class Permissions:
     file_mode: int
     directory_mode: int
 
+    def check(self) -> None:
+        """Fail on an unknown user or group, before hours of downloading rather than after."""
+        self._uid()
+        self._gid()
+
     def wrong(self, root: str) -> t.List[str]:
         """The paths under ``root`` (and itself) that are not as they should be."""
         return [path for path, is_directory in _walk(root) if not self._right(path, is_directory)]

@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run of what model_download does."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+DEFAULTS: t.Dict[str, t.Any] = {
+    "source": "org/tiny",
+    "revision": "main",
+    "state": "present",
+    "name": None,
+    "include": None,
+    "exclude": None,
+    "endpoint": None,
+    "token_file": None,
+    "token": None,
+    "offline": False,
+    "owner": None,
+    "group": None,
+    "mode": "0644",
+    "directory_mode": "0755",
+    "max_workers": 4,
+    "timeout": 10,
+    "lock_timeout": 10,
+}
+
+
+class Runner:
+    """Runs the download with the real libraries and keeps what was said."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.said: t.List[str] = []
+        self.client_asked_for = 0
+
+    def __call__(self, check_mode: bool = False, **params: t.Any) -> t.Dict[str, t.Any]:
+        from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import request
+
+        return request.answer(
+            {**DEFAULTS, "store": str(self.store), **params}, check_mode, self.said.append, self._need_client
+        )
+
+    def _need_client(self) -> None:
+        self.client_asked_for += 1
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """The download, into an empty store."""
+    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import hub as hub_source
+
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_ENDPOINT"):
+        monkeypatch.setenv(name, "")  # to be restored, whatever the code sets
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(hub_source, "FIRST_WAIT_S", 0.01)
+    return Runner(tmp_path / "store")
+
+
+@pytest.fixture
+def no_hashing(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[], None]:
+    """From the call on, whoever reads a file's content fails the test."""
+    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import directory, files
+
+    def forbid() -> None:
+        def fail(path: str, kind: str) -> str:
+            raise AssertionError("hashed %s" % path)
+
+        monkeypatch.setattr(files, "hash_file", fail)
+        monkeypatch.setattr(directory, "hash_file", fail)
+
+    return forbid

@@ -1,0 +1,445 @@
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a hub into the store, with the real huggingface_hub against the stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import store as store_module
+from ansible_collections.gpufleet.llm.tests.stand_ins.hub.hub import Fault, Hub
+from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.support import (
+    FILES,
+    WANTED,
+    contents,
+    sha256,
+    wanted,
+)
+
+pytest.importorskip("huggingface_hub")
+
+SHARD = "model-00001-of-00002.safetensors"
+
+
+def test_complete_verified_and_pinned(hub, run):
+    commit = hub.add("org/tiny", FILES)
+    result = run(endpoint=hub.url)
+    assert contents(result["path"]) == wanted(FILES)
+    assert result["path"] == str(run.store / "huggingface" / "org" / "tiny" / commit)
+    assert os.readlink(result["link"]) == commit
+    size = sum(len(FILES[path]) for path in WANTED)
+    assert (result["changed"], result["revision"], result["files"]) == (True, commit, len(WANTED))
+    assert (result["bytes"], result["downloaded_bytes"], result["reused_bytes"]) == (size, size, 0)
+    assert sorted(os.listdir(os.path.dirname(result["path"]))) == [".lock", commit, "main"]
+
+
+def test_record_says_what_is_there_and_what_is_not(hub, run):
+    commit = hub.add("org/tiny", FILES)
+    result = run(endpoint=hub.url)
+    record = json.loads(Path(result["path"], "gpufleet.json").read_text())
+    assert record == result["record"]
+    assert {key: record[key] for key in ("schema", "kind", "name", "source", "revision", "endpoint")} == {
+        "schema": "gpufleet.model_record/1",
+        "kind": "huggingface",
+        "name": "org/tiny",
+        "source": "org/tiny",
+        "revision": commit,
+        "endpoint": hub.url,
+    }
+    rows = {row["path"]: row for row in record["files"]}
+    stat = os.stat(os.path.join(result["path"], SHARD))
+    assert rows[SHARD] == {
+        "path": SHARD,
+        "size": len(FILES[SHARD]),
+        "sha256": sha256(FILES[SHARD]),
+        "mtime_ns": stat.st_mtime_ns,
+        "inode": stat.st_ino,
+    }
+    assert sorted(rows) == WANTED
+    assert [row["path"] for row in record["skipped"]] == [".gitattributes", "pytorch_model.bin"]
+
+
+def test_second_run_asks_nobody_and_reads_no_file(hub, run, no_hashing):
+    hub.add("org/tiny", FILES)
+    first = run(endpoint=hub.url)
+    hub.requests.clear()
+    run.client_asked_for = 0
+    no_hashing()
+    second = run(endpoint=hub.url)
+    assert second["changed"] is False
+    assert second["diff"]["before"] == second["diff"]["after"]
+    assert {key: second[key] for key in ("path", "link", "revision", "files", "bytes", "record")} == {
+        key: first[key] for key in ("path", "link", "revision", "files", "bytes", "record")
+    }
+    assert (hub.requests, run.client_asked_for) == ([], 0)
+    assert run(endpoint="http://127.0.0.1:9", offline=True)["changed"] is False
+
+
+def test_moved_main_is_noticed_when_asked_for(hub, run):
+    old = hub.add("org/tiny", FILES)
+    run(endpoint=hub.url)
+    new = hub.add("org/tiny", {"config.json": b'{"model_type": "qwen3"}\n'})
+    assert run(endpoint=hub.url)["revision"] == old
+    hub.requests.clear()
+
+    result = run(endpoint=hub.url, state="latest")
+    assert (result["changed"], result["revision"]) == (True, new)
+    assert os.readlink(result["link"]) == new
+    assert contents(result["path"])["config.json"] == b'{"model_type": "qwen3"}\n'
+    assert result["diff"]["before"] == "main: %s\n" % old
+    assert result["diff"]["after"].startswith("main: %s\nfetched: config.json" % new)
+    # The other files are the old revision's, by another name.
+    assert result["downloaded_files"] == 1
+    assert hub.count("GET", "*/resolve/*") == 1
+    assert os.stat(os.path.join(result["path"], SHARD)).st_nlink == 2
+
+    hub.requests.clear()
+    assert run(endpoint=hub.url, state="latest")["changed"] is False
+    assert [one.path for one in hub.requests] == ["/api/models/org/tiny/revision/main"]
+    assert contents(run.store / "huggingface" / "org" / "tiny" / old) == wanted(FILES)
+
+
+def test_a_commit_needs_no_link_and_no_question(hub, run):
+    commit = hub.add("org/tiny", FILES)
+    result = run(endpoint=hub.url, revision=commit, state="latest")
+    assert (result["revision"], result["link"]) == (commit, None)
+    assert hub.count("GET", "/api/models/*/revision/*") == 0
+    hub.requests.clear()
+    assert run(endpoint=hub.url, revision=commit, state="latest")["changed"] is False
+    # A ref that turns out to be that commit costs one question and a link.
+    result = run(endpoint=hub.url)
+    assert (result["changed"], result["downloaded_files"]) == (True, 0)
+    assert [one.path for one in hub.requests] == ["/api/models/org/tiny/revision/main"]
+
+
+def test_ref_with_slashes(hub, run):
+    hub.add("org/tiny", FILES)
+    commit = hub.add("org/tiny", {"config.json": b"{}", "model.safetensors": b"abc"}, ref="refs/pr/1")
+    result = run(endpoint=hub.url, revision="refs/pr/1")
+    assert os.path.basename(result["link"]) == "refs~pr~1"
+    assert os.readlink(result["link"]) == result["revision"] == commit
+
+
+def test_more_patterns_fetch_the_rest_and_fewer_remove_nothing(hub, run):
+    hub.add("org/tiny", FILES)
+    first = run(endpoint=hub.url, include=["*.json"])
+    assert sorted(contents(first["path"])) == ["config.json", "tokenizer.json"]
+    hub.requests.clear()
+    second = run(endpoint=hub.url)
+    assert (second["changed"], second["path"]) == (True, first["path"])
+    assert contents(second["path"]) == wanted(FILES)
+    assert second["downloaded_files"] == len(WANTED) - 2
+    assert hub.count("GET", "/api/*") == 0  # the record knew what else there is
+    assert run(endpoint=hub.url, include=["*.json"])["changed"] is False
+    assert contents(second["path"]) == wanted(FILES)
+    assert [row["path"] for row in second["record"]["files"]] == WANTED
+
+
+def test_misspelt_pattern_is_told(hub, run):
+    hub.add("org/tiny", FILES)
+    result = run(endpoint=hub.url, include=["*.json", "*.safetensor"])
+    assert result["warnings"] == ["include: no file of org/tiny on %s matches *.safetensor" % hub.url]
+
+
+def test_check_mode_says_how_much_and_touches_nothing(hub, run):
+    commit = hub.add("org/tiny", FILES)
+    result = run(endpoint=hub.url, check_mode=True)
+    size = sum(len(FILES[path]) for path in WANTED)
+    assert (result["changed"], result["downloaded_files"], result["downloaded_bytes"]) == (True, len(WANTED), size)
+    assert result["msg"] == "would download %d files, %d bytes" % (len(WANTED), size)
+    assert result["diff"]["before"] == "main: absent\n"
+    assert result["diff"]["after"].startswith("main: %s\nfetched: config.json (24 bytes)\n" % commit)
+    assert not run.store.exists()
+    assert hub.count("*", "*/resolve/*") == 0
+
+    assert run(endpoint=hub.url)["path"] == result["path"]
+    assert run(endpoint=hub.url, check_mode=True)["changed"] is False
+
+
+def test_check_mode_without_the_library_is_no_failure(hub, run, monkeypatch):
+    def missing():
+        raise GpufleetError("Python libraries are missing: huggingface_hub.")
+
+    monkeypatch.setattr(run, "_need_client", missing)
+    result = run(endpoint=hub.url, check_mode=True)
+    assert (result["changed"], result["revision"], result["downloaded_bytes"]) == (True, None, None)
+    assert result["path"] == str(run.store / "huggingface" / "org" / "tiny" / "main")
+    assert "Python libraries are missing: huggingface_hub." in result["msg"]
+    with pytest.raises(GpufleetError, match="Python libraries are missing"):
+        run(endpoint=hub.url)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda path: path.unlink(), id="removed"),
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-1]), id="truncated"),
+        pytest.param(lambda path: path.write_bytes(b"x" + path.read_bytes()[1:]), id="changed in place"),
+    ],
+)
+def test_only_what_is_damaged_is_fetched_again(hub, run, damage):
+    hub.add("org/tiny", FILES)
+    path = run(endpoint=hub.url)["path"]
+    damage(Path(path, SHARD))
+    hub.requests.clear()
+    with pytest.raises(GpufleetError, match="incomplete .missing or damaged: %s" % SHARD):
+        run(endpoint=hub.url, offline=True)
+    result = run(endpoint=hub.url)
+    assert (result["changed"], result["downloaded_files"]) == (True, 1)
+    assert contents(path) == wanted(FILES)
+    assert [one.path.rpartition("/")[2] for one in hub.requests if one.method == "GET"] == [SHARD]
+    assert run(endpoint=hub.url)["changed"] is False
+
+
+def test_a_copied_store_is_hashed_once(hub, run, no_hashing):
+    hub.add("org/tiny", FILES)
+    path = run(endpoint=hub.url)["path"]
+    for name in WANTED:  # as rsync does: the same content and date, another inode
+        whole = Path(path, name)
+        stat = whole.stat()
+        copy = whole.with_name("copy")
+        copy.write_bytes(whole.read_bytes())
+        os.utime(copy, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        os.replace(copy, whole)
+    hub.requests.clear()
+    result = run(endpoint=hub.url, offline=True)
+    assert (result["changed"], result["downloaded_files"]) == (True, 0)
+    assert result["msg"].startswith("verified %d files" % len(WANTED))
+    no_hashing()
+    assert run(endpoint=hub.url, offline=True)["changed"] is False
+    assert hub.requests == []
+
+
+def test_lost_record_is_made_again_without_fetching(hub, run):
+    hub.add("org/tiny", FILES)
+    path = run(endpoint=hub.url)["path"]
+    Path(path, "gpufleet.json").unlink()
+    hub.requests.clear()
+    result = run(endpoint=hub.url)
+    assert (result["changed"], result["downloaded_files"]) == (True, 0)
+    assert hub.count("*", "*/resolve/*") == 0
+    assert run(endpoint=hub.url)["changed"] is False
+    assert contents(path) == wanted(FILES)
+
+
+def test_what_an_unfinished_run_left_is_used(hub, run):
+    commit = hub.add("org/tiny", FILES)
+    part = run.store / "huggingface" / "org" / "tiny" / (".%s.part" % commit)
+    for name, content in {
+        SHARD: FILES[SHARD],
+        "config.json": b"damaged but of 24 bytes!",
+        "tokenizer.json": b"",
+    }.items():
+        (part / "files").mkdir(parents=True, exist_ok=True)
+        (part / "files" / name).write_bytes(content)
+    (part / "incoming" / ".cache").mkdir(parents=True)
+    (part / "incoming" / ".cache" / "x.incomplete").write_bytes(b"half")
+    result = run(endpoint=hub.url)
+    assert contents(result["path"]) == wanted(FILES)
+    assert result["reused_bytes"] == len(FILES[SHARD])
+    assert hub.count("GET", "*/" + SHARD) == 0
+    assert not part.exists()
+
+
+def test_owner_and_modes_are_kept_right(hub, run):
+    hub.add("org/tiny", FILES)
+    os.umask(0o077)
+    try:
+        path = run(endpoint=hub.url, mode="0640", directory_mode="0750")["path"]
+    finally:
+        os.umask(0o022)
+    modes = {str(one.relative_to(path)): one.stat().st_mode & 0o777 for one in Path(path).rglob("*")}
+    assert modes == {**{name: 0o640 for name in WANTED}, "gpufleet.json": 0o640, "extra": 0o750}
+    assert Path(path).stat().st_mode & 0o777 == 0o750
+    parents = [run.store, run.store / "huggingface", run.store / "huggingface" / "org"]
+    assert [one.stat().st_mode & 0o777 for one in parents] == [0o755] * 3
+
+    os.chmod(os.path.join(path, SHARD), 0o666)
+    assert run(endpoint=hub.url, mode="0640", directory_mode="0750", check_mode=True)["changed"] is True
+    result = run(endpoint=hub.url, mode="0640", directory_mode="0750")
+    assert result["changed"] is True
+    assert "owner or mode: %s" % os.path.join(path, SHARD) in result["diff"]["before"]
+    assert os.stat(os.path.join(path, SHARD)).st_mode & 0o777 == 0o640
+    assert run(endpoint=hub.url, mode="0640", directory_mode="0750")["changed"] is False
+
+
+def test_token_from_a_file_reaches_the_hub_and_nothing_else(tmp_path, run):
+    token = tmp_path / "token"
+    token.write_text("hf_secret\n")
+    with Hub(tmp_path / "hub", cdn=True, gated={"org/tiny": "hf_secret"}) as hub:
+        hub.add("org/tiny", FILES)
+        result = run(endpoint=hub.url, token_file=str(token))
+        assert contents(result["path"]) == wanted(FILES)
+        assert {one.authorization for one in hub.requests if one.origin == "hub"} == {True}
+        assert {one.authorization for one in hub.requests if one.origin == "cdn"} == {False}
+    assert "hf_secret" not in json.dumps(result) + "".join(run.said)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("drop", path=SHARD, at=0.6),
+        Fault("status", path=SHARD, status=503),
+        Fault("status", path=SHARD, status=503, method="HEAD"),
+        Fault("status", path=SHARD, status=429, ratelimit=0),
+        Fault("status", path="/api/models/org/tiny/tree/*", status=502),
+        Fault("corrupt", path=SHARD, times=2),
+        Fault("corrupt", path="config.json"),
+        Fault("html", path=SHARD, times=1),
+    ],
+    ids=["drop", "503", "503 to HEAD", "429", "502 to tree", "wrong byte twice", "wrong byte in git's file", "page"],
+)
+def test_what_passes_is_survived(hub, run, fault):
+    hub.add("org/tiny", FILES)
+    hub.faults.append(fault)
+    result = run(endpoint=hub.url)
+    assert contents(result["path"]) == wanted(FILES)
+    assert fault.times == 0
+
+
+def test_retry_after_is_obeyed(hub, run, monkeypatch):
+    waits = []
+    hub.add("org/tiny", FILES)
+    hub.faults.append(Fault("status", path=SHARD, status=503, retry_after=33))
+    monkeypatch.setattr("time.sleep", waits.append)
+    run(endpoint=hub.url)
+    assert 33.0 in waits
+    assert any("503" in said and "trying again in 33 s" in said for said in run.said)
+
+
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        (
+            Fault("corrupt", path=SHARD, times=-1),
+            r"^%s of org/tiny on http://[\d.:]+ arrived wrong 3 times and was removed: sha256 [0-9a-f]{64} instead of "
+            % SHARD,
+        ),
+        (
+            Fault("status", path=SHARD, status=503, times=-1),
+            r"^Cannot fetch %s of org/tiny on \S+ after 3 attempts: HfHubHTTPError: Server error '503 Service Unav"
+            % SHARD,
+        ),
+        (
+            Fault("status", path="/api/models/*/revision/*", status=500, times=-1),
+            r"^Cannot ask for org/tiny on \S+ after 3 attempts: HfHubHTTPError: .*500 .*or set endpoint to a mirror",
+        ),
+        (
+            Fault("status", path="*/resolve/*/" + SHARD, status=403, times=-1, method="*"),
+            r"^org/tiny on \S+ refuses %s \(HTTP 403\): the token is wrong, expired or not allowed" % SHARD,
+        ),
+        (
+            Fault("status", path=SHARD, status=404, code="EntryNotFound", times=-1, method="*"),
+            r"^org/tiny on \S+ lists %s and does not serve it$" % SHARD,
+        ),
+    ],
+    ids=["wrong bytes", "503", "500", "403", "404"],
+)
+def test_what_stays_is_an_error_and_leaves_nothing_that_looks_whole(hub, run, fault, message):
+    commit = hub.add("org/tiny", FILES)
+    hub.faults.append(fault)
+    with pytest.raises(GpufleetError, match=message):
+        run(endpoint=hub.url)
+    home = run.store / "huggingface" / "org" / "tiny"
+    assert not (home / commit).exists()
+    assert not (home / "main").exists()
+    assert not (home / (".%s.part" % commit) / "files" / SHARD).exists()
+    hub.faults.clear()
+    assert contents(run(endpoint=hub.url)["path"]) == wanted(FILES)
+
+
+@pytest.mark.parametrize(
+    "token, message",
+    [
+        (None, r"is gated \(HTTP 401\). Accept the licence at (\S+), then set token_file to a file with a token"),
+        ("hf_other", r"is gated \(HTTP 403\). The token's account has no access: accept the licence at (\S+) with"),
+    ],
+)
+def test_gated_says_which_licence(hub, run, token, message):
+    hub.add("org/tiny", FILES)
+    hub.gated["org/tiny"] = "hf_accepted"
+    with pytest.raises(GpufleetError, match=message) as caught:
+        run(endpoint=hub.url, token=token)
+    assert caught.value.details == {"licence_url": hub.url + "/org/tiny"}
+    assert hub.url + "/org/tiny" in str(caught.value)
+    assert "hf_other" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "params, message",
+    [
+        ({"source": "org/absent"}, "^There is no org/absent on .*or it is private and the token is missing: check so"),
+        ({"source": "org/absent", "token": "x"}, "or it is private and the token given has no access"),
+        ({"revision": "v9"}, "^org/tiny on .* has no revision v9: set revision to a branch, a tag or a commit listed"),
+        ({"revision": "f" * 40}, "has no revision ffff"),
+        ({"include": ["*.gguf"]}, r"No file of org/tiny on .* is selected by include=\['\*.gguf'\], exclude=\[\]. It"),
+        ({"source": "gpt2"}, "^source='gpt2' names no model: give org/name"),
+        ({"source": "../../etc"}, "^source='../../etc' names no model"),
+        ({"source": "org/.."}, "^source='org/..' names no model"),
+        ({"revision": "../x"}, "^revision='../x' is not a branch"),
+        ({"revision": ".hidden"}, "^revision='.hidden' is not a branch"),
+        ({"store": "models"}, "^store=models: give an absolute path"),
+        ({"mode": "rw"}, "^mode=rw is not a mode: give an octal string such as '0644'"),
+        ({"max_workers": 0}, "^max_workers=0: give a positive number"),
+        ({"owner": "nobody-here"}, "^owner=nobody-here: there is no such user on this host"),
+        ({"name": "a/b"}, "^name=a/b: only a directory is given a name"),
+        ({"token_file": "/nonexistent/token"}, "^token_file=/nonexistent/token cannot be read: No such file"),
+        (
+            {"offline": True},
+            r"^offline is true and org/tiny on .* is not in the store \(.*/huggingface/org/tiny/main\)",
+        ),
+    ],
+)
+def test_refusals(hub, run, params, message):
+    hub.add("org/tiny", FILES)
+    with pytest.raises(GpufleetError, match=message):
+        run(**{"endpoint": hub.url, **params})
+    assert hub.count("*", "*/resolve/*") == 0
+
+
+def test_unreachable_hub_names_the_endpoint(run):
+    with pytest.raises(GpufleetError, match="Check that the host reaches http://127.0.0.1:9, or set endpoint to"):
+        run(endpoint="http://127.0.0.1:9")
+
+
+def test_offline_asks_nobody_about_latest(hub, run):
+    hub.add("org/tiny", FILES)
+    run(endpoint=hub.url)
+    hub.requests.clear()
+    result = run(endpoint=hub.url, state="latest", offline=True)
+    assert (result["changed"], hub.requests) == (False, [])
+    assert result["warnings"] == ["offline: nobody was asked what main of org/tiny on %s is now" % hub.url]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_full_disk_is_known_before_the_first_byte(hub, run, monkeypatch, check_mode):
+    hub.add("org/tiny", FILES)
+    monkeypatch.setattr(store_module, "free_bytes", lambda path: 1000)
+    needed = sum(len(FILES[path]) for path in WANTED)
+    with pytest.raises(
+        GpufleetError, match="needs %d bytes .* more and the file system of .* has 1000 free" % needed
+    ) as caught:
+        run(endpoint=hub.url, check_mode=check_mode)
+    assert caught.value.details == {"needed_bytes": needed, "free_bytes": 1000, "short_bytes": needed - 1000}
+    assert hub.count("*", "*/resolve/*") == 0
+
+
+def test_listing_that_leaves_the_store_is_refused(hub, run, monkeypatch, tmp_path):
+    from ansible_collections.gpufleet.llm.tests.stand_ins.hub import content
+
+    hub.add("org/tiny", FILES)
+    entry = content.HubFile.entry
+
+    def lie(self):
+        row = entry(self)
+        return {**row, "path": "../../escaped.json"} if row["path"] == "config.json" else row
+
+    monkeypatch.setattr(content.HubFile, "entry", lie)
+    with pytest.raises(GpufleetError, match="which is not inside the model"):
+        run(endpoint=hub.url)
+    assert not list(tmp_path.rglob("escaped.json"))
