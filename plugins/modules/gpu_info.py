@@ -104,6 +104,9 @@ hardware:
         memory_free_bytes:
           description: Free memory in bytes.
           type: int
+        memory_reserved_bytes:
+          description: Part of the total that the driver keeps; CUDA's total is less by this. Null where not reported.
+          type: int
         memory_unified:
           description: Whether the memory is the system's own (GB10, Jetson).
           type: bool

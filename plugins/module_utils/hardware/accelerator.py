@@ -23,6 +23,7 @@ class Accelerator:
     pci_bus_id: t.Optional[str] = None
     memory_total_bytes: t.Optional[int] = None
     memory_free_bytes: t.Optional[int] = None
+    memory_reserved_bytes: t.Optional[int] = None  # of the total, never CUDA's to give
     memory_unified: bool = False
     compute_capability: t.Optional[str] = None
     architecture: t.Optional[str] = None

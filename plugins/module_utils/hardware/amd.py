@@ -16,7 +16,9 @@ from .accelerator import Accelerator, bus_id
 from .pci import Card, read
 
 
-def probe(cards: t.Sequence[Card], timeout: float, root: str = "/", program: t.Optional[str] = None) -> t.List[Accelerator]:
+def probe(
+    cards: t.Sequence[Card], timeout: float, root: str = "/", program: t.Optional[str] = None
+) -> t.List[Accelerator]:
     """The AMD cards among ``cards``, in PCI order. Indices are given by the caller."""
     mine = [card for card in cards if card.vendor == "amd"]
     if not mine:

@@ -24,7 +24,7 @@ def collect(
     tools_python: str,
     root: str = "/",
     ask_nvml: t.Callable[[float, str], Answer] = nvml.probe,
-    ask_smi: t.Callable[[float], Answer] = nvidia_smi.probe,
+    ask_smi: t.Callable[[float, t.Sequence[str]], Answer] = nvidia_smi.probe,
 ) -> dict:
     """Everything the contract names. A probe that fails is an entry of ``sources``, never an error."""
     return _Survey(timeout, root).run(paths, tools_python, ask_nvml, ask_smi)
@@ -43,15 +43,19 @@ class _Survey:
         paths: t.Sequence[str],
         tools_python: str,
         ask_nvml: t.Callable[[float, str], Answer],
-        ask_smi: t.Callable[[float], Answer],
+        ask_smi: t.Callable[[float, t.Sequence[str]], Answer],
     ) -> dict:
         self.environment = self._try("environment", lambda: host.environment(self.root)) or "bare"
         bus = self._try("pci", lambda: pci.probe(self.root)) or pci.Bus([], 0, None)
         memory = self._try("memory", lambda: host.memory(self.root)) or host.Memory(0, 0, "The memory is not known.")
         self.warnings += [memory.warning] if memory.warning else []
-        answer, failed = self._nvidia(tools_python, ask_nvml, ask_smi)
+        driven = [card.bus_id for card in bus.cards if card.driver == "nvidia"]
+        answer, failed = self._nvidia(
+            ("nvml", lambda: ask_nvml(self.timeout, tools_python)),
+            ("nvidia_smi", lambda: ask_smi(self.timeout, driven)),
+        )
         cards = self._merge(answer, failed, bus)
-        for card in self._try("amd", lambda: amd.probe(bus.cards, self.timeout, self.root)) or []:
+        for card in self._try("amd", lambda: amd.probe(bus.cards, self.timeout / 2, self.root)) or []:
             card.index = len(cards)
             cards.append(card)
         for card in cards:
@@ -81,15 +85,9 @@ class _Survey:
         self.sources[name] = "ok"
         return answer
 
-    def _nvidia(
-        self,
-        tools_python: str,
-        ask_nvml: t.Callable[[float, str], Answer],
-        ask_smi: t.Callable[[float], Answer],
-    ) -> t.Tuple[Answer, t.Optional[ProbeFailed]]:
+    def _nvidia(self, *probes: t.Tuple[str, t.Callable[[], Answer]]) -> t.Tuple[Answer, t.Optional[ProbeFailed]]:
         """NVML, else nvidia-smi, else why not: the failure that says most."""
         failures = []
-        probes = (("nvml", lambda: ask_nvml(self.timeout, tools_python)), ("nvidia_smi", lambda: ask_smi(self.timeout)))
         for name, ask in probes:
             try:
                 answer = ask()

@@ -150,7 +150,9 @@ def _model(root: str, blocks: t.List[t.Dict[str, str]]) -> t.Optional[str]:
 
 
 def _features(blocks: t.List[t.Dict[str, str]]) -> t.List[str]:
-    has = set(" ".join(block.get("flags", "") + " " + block.get("Features", "") for block in blocks[:1]).lower().split())
+    has = set(
+        " ".join(block.get("flags", "") + " " + block.get("Features", "") for block in blocks[:1]).lower().split()
+    )
     return [name for name in FEATURES if name in has]
 
 
@@ -169,7 +171,9 @@ def _siblings(root: str, number: int) -> str:
 
 def _numa_nodes(root: str, usable: t.Set[int]) -> t.List[dict]:
     base = os.path.join(root, "sys/devices/system/node")
-    numbers = [int(name[4:]) for name in (os.listdir(base) if os.path.isdir(base) else []) if re.match(r"node\d+$", name)]
+    numbers = [
+        int(name[4:]) for name in (os.listdir(base) if os.path.isdir(base) else []) if re.match(r"node\d+$", name)
+    ]
     nodes = []
     for number in sorted(numbers):
         path = os.path.join(base, "node%d" % number)

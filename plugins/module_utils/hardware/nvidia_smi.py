@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import time
 import typing as t
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from . import command, problems
 from .accelerator import MIB, Accelerator, Answer, ProbeFailed, bus_id
@@ -24,7 +24,8 @@ NOTHING = re.compile(
     r"requested functionality has been deprecated|gpu requires reset|err!|not found|)\s*\]?$",
     re.IGNORECASE,
 )
-LOST = re.compile(r"gpu is lost|gpu requires reset|unable to determine the device handle", re.IGNORECASE)
+LOST = re.compile(r"gpu is lost|gpu requires reset", re.IGNORECASE)
+NO_HANDLE = re.compile(r"unable to determine the device handle", re.IGNORECASE)
 # What nvidia-smi prints, on either stream, when it has no report.
 FAILURES = (
     ("mismatch", "driver/library version mismatch"),
@@ -39,8 +40,11 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 LINKS = ("PSB", "PIX", "PXB", "PHB", "NODE", "SYS")
 
 
-def probe(timeout: float, program: t.Optional[str] = None) -> Answer:
-    """Ask nvidia-smi, all its calls together for at most ``timeout`` seconds. Raises ProbeFailed."""
+def probe(timeout: float, addresses: t.Sequence[str] = (), program: t.Optional[str] = None) -> Answer:
+    """Ask nvidia-smi, all its calls together for about ``timeout`` seconds. Raises ProbeFailed.
+
+    ``addresses`` are the cards that the driver holds, in PCI order, which is nvidia-smi's own.
+    """
     program = program or command.find("nvidia-smi")
     if program is None:
         raise ProbeFailed("absent", "nvidia-smi is not installed")
@@ -49,9 +53,12 @@ def probe(timeout: float, program: t.Optional[str] = None) -> Answer:
         report = command.run([program, "-q", "-x"], timeout)
     except command.TimedOut as error:
         raise ProbeFailed("hung", "nvidia-smi gave %s: the driver hangs" % error) from None
-    if "<nvidia_smi_log>" not in report.stdout:
+    if "<nvidia_smi_log>" in report.stdout:
+        answer = parse(report.stdout)
+    elif NO_HANDLE.search(report.stdout + report.stderr) and addresses:
+        answer = _one_by_one(program, end, addresses)
+    else:
         raise _failure(report)
-    answer = parse(report.stdout)
     extras = {}
     for name, arguments in (
         ("capabilities", ["--query-gpu=uuid,compute_cap", "--format=csv,noheader"]),
@@ -67,6 +74,26 @@ def probe(timeout: float, program: t.Optional[str] = None) -> Answer:
     add_capabilities(answer.accelerators, extras.get("capabilities", ""))
     add_slice_names(answer.accelerators, extras.get("listing", ""))
     add_topology(answer.accelerators, extras.get("topology", ""))
+    return answer
+
+
+def _one_by_one(program: str, end: float, addresses: t.Sequence[str]) -> Answer:
+    """One dead card makes nvidia-smi refuse the report of all: ask for each alone."""
+    answer = Answer([])
+    for index, address in enumerate(addresses):
+        try:
+            result = command.run([program, "-q", "-x", "-i", address], max(1.0, end - time.monotonic()))
+        except command.TimedOut as error:
+            raise ProbeFailed("hung", "nvidia-smi -i %s gave %s: the driver hangs" % (address, error)) from None
+        if "<nvidia_smi_log>" in result.stdout:
+            said = parse(result.stdout)
+            answer.driver_version, answer.cuda_driver_version = said.driver_version, said.cuda_driver_version
+            (card,) = said.accelerators
+            card.index = index
+        else:
+            card = Accelerator(index=index, vendor="nvidia", name="NVIDIA GPU", pci_bus_id=address)
+            card.refuse(problems.lost(str(_failure(result))))
+        answer.accelerators.append(card)
     return answer
 
 
@@ -180,6 +207,7 @@ def _accelerator(index: int, gpu: ElementTree.Element) -> Accelerator:
         pci_bus_id=bus_id(_value(gpu, "pci/pci_bus_id") or gpu.get("id")),
         memory_total_bytes=_bytes(gpu, "fb_memory_usage/total"),
         memory_free_bytes=_bytes(gpu, "fb_memory_usage/free"),
+        memory_reserved_bytes=_bytes(gpu, "fb_memory_usage/reserved"),
         memory_unified=is_integrated(name),
         architecture=_value(gpu, "product_architecture"),
         mig=_mig(gpu),

@@ -20,7 +20,6 @@ WSL_LIBRARIES = "/usr/lib/wsl/lib"
 # NVML's numbers. The text comes with the error; what to do about it is ours.
 KIND_OF_ERROR = {4: "permission", 9: "not_loaded", 12: "absent", 18: "mismatch"}
 LOST = (15, 16)
-NOT_SUPPORTED = 3
 ARCHITECTURES = {
     2: "Kepler",
     3: "Maxwell",
@@ -105,6 +104,7 @@ def _accelerator(device: t.Mapping[str, t.Any]) -> Accelerator:
         pci_bus_id=bus_id(device["pci_bus_id"]),
         memory_total_bytes=device["memory"]["total"],
         memory_free_bytes=device["memory"]["free"],
+        memory_reserved_bytes=device["memory"]["reserved"],
         memory_unified=is_integrated(device["name"]),
         compute_capability=device["compute_capability"],
         architecture=ARCHITECTURES.get(device["architecture"]),

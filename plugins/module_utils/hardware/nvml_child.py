@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import sys
 
-NOT_SUPPORTED = 3
 FUNCTION_NOT_FOUND = 13
 FABRIC_STATES = {0: "not supported", 1: "not started", 2: "in progress", 3: "completed"}
 COMPUTE_MODES = {0: "default", 1: "exclusive_thread", 2: "prohibited", 3: "exclusive_process"}
 TOPOLOGY = {0: "PSB", 10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
 # Newer than many drivers and wrappers, so by number: the index of NVLink among the peer-to-peer capabilities.
 P2P_NVLINK = 2
+# The second version of the memory structure: its number and its size, packed.
+MEMORY_V2 = 0x02000028
 
 
 class Library:
@@ -46,8 +47,9 @@ class Library:
 def memory_of(nvml, handle):
     info = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
     if info is None:
-        return {"total": None, "free": None, "error": nvml.error}
-    return {"total": info.total, "free": info.free, "error": None}
+        return {"total": None, "free": None, "reserved": None, "error": nvml.error}
+    more = nvml.ask("nvmlDeviceGetMemoryInfo", handle, MEMORY_V2)
+    return {"total": info.total, "free": info.free, "reserved": getattr(more, "reserved", None), "error": None}
 
 
 def processes_of(nvml, handle):

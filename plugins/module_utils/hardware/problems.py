@@ -60,9 +60,8 @@ def advice(architecture: t.Optional[str]) -> str:
 def no_driver(architecture: t.Optional[str], bound: t.Optional[str], module: t.Optional[str]) -> str:
     """A card that the nvidia driver does not drive. ``module`` is the loaded nvidia module's version line, if any."""
     if bound == "nouveau":
-        return (
-            "The nouveau driver holds this GPU: blacklist nouveau, rebuild the initramfs and reboot. "
-            + advice(architecture)
+        return "The nouveau driver holds this GPU: blacklist nouveau, rebuild the initramfs and reboot. " + advice(
+            architecture
         )
     if bound == "vfio-pci":
         return "This GPU is set aside for a virtual machine (bound to vfio-pci): use it in that machine."

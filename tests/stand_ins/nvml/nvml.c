@@ -39,6 +39,11 @@ typedef struct {
 } memory_info;
 
 typedef struct {
+    unsigned version;
+    unsigned long long total, reserved, free, used;
+} memory_info_v2;
+
+typedef struct {
     unsigned pid;
     unsigned long long used;
     unsigned gpu_instance, compute_instance;
@@ -180,6 +185,19 @@ int nvmlDeviceGetMemoryInfo(handle *who, memory_info *out) {
     if (error == OK) {
         sscanf(value, "%llu %llu", &out->total, &out->free);
         out->used = out->total - out->free;
+    }
+    return error;
+}
+
+int nvmlDeviceGetMemoryInfo_v2(handle *who, memory_info_v2 *out) {
+    const char *value = of(who, "memory"), *reserved = of(who, "reserved");
+    int error = code(value);
+    if (error == OK)
+        error = code(reserved);
+    if (error == OK) {
+        sscanf(value, "%llu %llu", &out->total, &out->free);
+        out->reserved = strtoull(reserved, NULL, 10);
+        out->used = out->total - out->free - out->reserved;
     }
     return error;
 }

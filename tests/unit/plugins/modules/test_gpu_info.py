@@ -27,6 +27,7 @@ def run_alone(arguments: dict, **environment: str) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
 
 
@@ -73,37 +74,6 @@ def test_a_gpu_host_through_the_whole_module(tmp_path):
     hardware = json.loads(done.stdout)["hardware"]
     assert [card["name"] for card in hardware["accelerators"][:2]] == ["NVIDIA L40S", "NVIDIA L40S"]
     assert hardware["sources"]["nvml"] == "ok"
-
-
-def test_as_ansible_packs_it(tmp_path):
-    """From the zip of a real run: the NVML probe has to find its other half in there."""
-    described = tmp_path / "machine.txt"
-    described.write_text(profile("h100-mig"))
-    collections = MODULE.parents[5] if MODULE.parents[4].name == "ansible_collections" else None
-    environment = dict(
-        os.environ,
-        NVML_PROFILE=str(described),
-        LD_LIBRARY_PATH=str(build(tmp_path / "lib")),
-        ANSIBLE_LOCAL_TEMP=str(tmp_path / "local"),
-        ANSIBLE_REMOTE_TEMP=str(tmp_path / "remote"),
-        ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal",
-        ANSIBLE_NOCOLOR="1",
-    )
-    if collections:
-        environment["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "adhoc", "localhost", "-c", "local", "-m", "gpufleet.llm.gpu_info"]
-        + ["-e", "ansible_python_interpreter=" + sys.executable, "-a", "tools_python=/nonexistent"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert "SUCCESS" in done.stdout, done.stdout + done.stderr
-    result = json.loads(done.stdout[done.stdout.index("{") :])
-    (card,) = [card for card in result["hardware"]["accelerators"] if card["mig"]]
-    assert [piece["name"] for piece in card["mig"]["slices"]] == ["3g.40gb", "2g.20gb", "1g.10gb", "1g.10gb"]
-    assert result["hardware"]["sources"]["nvml"] == "ok"
 
 
 def test_a_timeout_of_nothing_is_refused():

@@ -47,7 +47,13 @@ def test_an_mi300x(tree, monkeypatch, tools):
 
 @pytest.mark.parametrize(
     "tools",
-    [{}, {"amd-smi": "not json"}, {"amd-smi": command.TimedOut("x")}, {"amd-smi": "[1, null]"}, {"amd-smi": '{"a": 1}'}],
+    [
+        {},
+        {"amd-smi": "not json"},
+        {"amd-smi": command.TimedOut("x")},
+        {"amd-smi": "[1, null]"},
+        {"amd-smi": '{"a": 1}'},
+    ],
 )
 def test_without_a_tools_answer_sysfs_is_enough(tree, monkeypatch, tools):
     (card,) = probe(tree("mi300x"), monkeypatch, tools)

@@ -36,7 +36,7 @@ def test_a_process_that_cannot_be_killed_is_left_behind(monkeypatch):
     with pytest.raises(command.TimedOut):
         command.run(["sleep", "8"], 0.5)
     assert time.monotonic() - started < 3
-    (pid, number) = victims[0]
+    pid, number = victims[0]
     assert number == signal.SIGKILL
     monkeypatch.undo()
     command.os.killpg(pid, signal.SIGKILL)

@@ -30,6 +30,7 @@ def only(text):
                 "pci_bus_id": "0000:61:00.0",
                 "memory_total_bytes": 97887 * MIB,
                 "memory_free_bytes": 31531 * MIB,
+                "memory_reserved_bytes": 637 * MIB,
                 "pcie": {"gen_max": 4, "width_max": 16},
                 "ecc": {"enabled": False, "pending": False},
                 "power_limit_w": 300.0,
@@ -163,7 +164,12 @@ def test_one_lost_gpu(capture):
     ],
 )
 def test_non_values_are_null(capture, said):
-    text = capture("rtx-3080-v13.xml").replace("10240 MiB", said).replace("320.00 W", said).replace(">Disabled<", ">%s<" % said)
+    text = (
+        capture("rtx-3080-v13.xml")
+        .replace("10240 MiB", said)
+        .replace("320.00 W", said)
+        .replace(">Disabled<", ">%s<" % said)
+    )
     card = only(text)
     assert card.memory_total_bytes is None and card.power_limit_w is None and card.persistence is None
     assert not card.usable  # a GPU without a memory figure cannot be planned for
@@ -203,16 +209,14 @@ def program(tmp_path):
 def test_all_calls_together(program, tmp_path, capture):
     (tmp_path / "report.xml").write_text(capture("h100-mig-590.xml"))
     (tmp_path / "listing").write_text(capture("h100-mig-590.listing.txt"))
-    here = program(
-        """cd "$(dirname "$0")"
+    here = program("""cd "$(dirname "$0")"
         case "$1" in
           -q) cat report.xml ;;
           -L) cat listing ;;
           --query-gpu=uuid,compute_cap) echo "GPU-00000000-0000-0000-0000-000000000000, 9.0" ;;
           *) echo "unknown" >&2; exit 2 ;;
-        esac"""
-    )
-    card = nvidia_smi.probe(10, here).accelerators[0]
+        esac""")
+    card = nvidia_smi.probe(10, (), here).accelerators[0]
     assert card.compute_capability == "9.0"
     assert card.mig["slices"][1]["name"] == "2g.20gb"
 
@@ -221,9 +225,9 @@ def test_all_calls_together(program, tmp_path, capture):
     ("lines", "kind"),
     [
         ("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18", "mismatch"),
-        ("echo \"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\"; exit 9", "not_loaded"),
+        ('echo "NVIDIA-SMI has failed because it couldn\'t communicate with the NVIDIA driver."; exit 9', "not_loaded"),
         ("echo 'Failed to initialize NVML: Insufficient Permissions' >&2; exit 4", "permission"),
-        ("echo \"NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.\"; exit 12", "absent"),
+        ('echo "NVIDIA-SMI couldn\'t find libnvidia-ml.so library in your system."; exit 12', "absent"),
         ("echo 'No devices were found'; exit 6", "no_devices"),
         ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", "error"),
         ("exit 9", "not_loaded"),
@@ -232,7 +236,7 @@ def test_all_calls_together(program, tmp_path, capture):
 )
 def test_failures(program, lines, kind):
     with pytest.raises(ProbeFailed) as failed:
-        nvidia_smi.probe(10, program(lines))
+        nvidia_smi.probe(10, (), program(lines))
     assert failed.value.kind == kind
     assert str(failed.value)
 
@@ -240,17 +244,32 @@ def test_failures(program, lines, kind):
 def test_it_hangs(program):
     started = time.monotonic()
     with pytest.raises(ProbeFailed) as failed:
-        nvidia_smi.probe(1, program("sleep 60"))
+        nvidia_smi.probe(1, (), program("sleep 60"))
     assert failed.value.kind == "hung"
     assert time.monotonic() - started < 5
 
 
 def test_an_extra_hangs_but_the_report_counts(program, tmp_path, capture):
     (tmp_path / "report.xml").write_text(capture("rtx-3080-v13.xml"))
-    answer = nvidia_smi.probe(2, program('[ "$1" = -q ] && exec cat "$(dirname "$0")/report.xml"; sleep 60'))
+    answer = nvidia_smi.probe(2, (), program('[ "$1" = -q ] && exec cat "$(dirname "$0")/report.xml"; sleep 60'))
     assert answer.accelerators[0].usable
     assert answer.accelerators[0].compute_capability is None
     assert "no answer" in answer.warnings[0]
+
+
+def test_one_dead_gpu_that_spoils_the_report_of_all(program, tmp_path, capture):
+    (tmp_path / "report.xml").write_text(capture("rtx-3080-v13.xml"))
+    here = program("""case "$*" in
+          "-q -x -i 0000:0c:00.0") exec cat "$(dirname "$0")/report.xml" ;;
+          "--query-gpu=uuid,compute_cap"*) echo "GPU-19d6d965-2acc-f646-00f8-4c76979aabb4, 8.6" ;;
+          *) echo "Unable to determine the device handle for GPU0000:0B:00.0: Unknown Error"; exit 255 ;;
+        esac""")
+    answer = nvidia_smi.probe(10, ["0000:0b:00.0", "0000:0c:00.0"], here)
+    dead, good = answer.accelerators
+    assert (dead.index, dead.usable, dead.pci_bus_id) == (0, False, "0000:0b:00.0")
+    assert "Unable to determine the device handle" in dead.problem
+    assert (good.index, good.usable, good.compute_capability) == (1, True, "8.6")
+    assert answer.driver_version == "595.58.03"
 
 
 def test_not_installed(monkeypatch):

@@ -30,6 +30,7 @@ def test_eight_h100(nvml_machine):
     assert first.uuid == "GPU-00000000-1111-2222-3333-444444444444"
     assert first.pci_bus_id == "0000:1b:00.0"
     assert (first.memory_total_bytes, first.memory_free_bytes) == (81559 * MIB, 81081 * MIB)
+    assert first.memory_reserved_bytes == 479 * MIB
     assert (first.compute_capability, first.architecture) == ("9.0", "Hopper")
     assert first.mig == {"enabled": False, "pending": False, "slices": []}
     assert first.nvlink_peers == [1, 2, 3, 4, 5, 6, 7]
@@ -56,6 +57,7 @@ def test_two_l40s_have_no_nvlink_and_no_mig(nvml_machine):
     assert first.nvlink_peers == second.nvlink_peers == []
     assert first.topology == {"1": "SYS"}
     assert first.mig is None
+    assert first.memory_reserved_bytes is None  # a driver without the call
     assert first.architecture == "Ada Lovelace"
 
 
