@@ -7,49 +7,91 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from . import formulas, hf_config, vision
+from ..errors import GpufleetError
+from . import checkpoint, formulas, gguf_config, hf_config, vision
 from .fields import Fields
-from .quantization import read_quantization
+from .gguf import GgufHeader
+from .names import Place
+from .quantization import Quantization, read_quantization
+from .safetensors import Tensor
 from .shapes import KINDS, Shape
 from .tensor_groups import Group, bytes_by_dtype, total_bytes, total_parameters
 
 SCHEMA = "gpufleet.model/1"
+_EMBEDDING_ENDINGS = ("Model", "ForSequenceClassification", "ForTextEmbedding", "ForMaskedLM")
 
 
 def facts_from_config(
     config: dict,
     hf_quant_config: t.Optional[dict] = None,
-    source: str = "config",
-    revision: t.Optional[str] = None,
+    tensors: t.Optional[t.Dict[str, t.List[Tensor]]] = None,
 ) -> dict:
-    """The facts of a model of which only the config.json is known. No I/O."""
-    shape = hf_config.read_shape(config)
+    """The facts of a model from its config.json and, where known, its tensors by file. No I/O."""
+    if not isinstance(config, dict) or not config:
+        raise GpufleetError("config is empty: pass the model's config.json as a dict.")
     fields = Fields(config)
+    shape = hf_config.read_shape(config)
     quantization = read_quantization(config, hf_quant_config)
     collected = formulas.text_groups(fields, shape, quantization)
     extra = formulas.extra_layers(fields, shape, quantization, collected)
-    vision.add_towers(collected, config, shape.hidden_size, shape.stored_dtype(), shape.warnings)
-    groups = collected.listed()
+    if tensors is None:
+        vision.add_towers(collected, config, shape.hidden_size, shape.stored_dtype(), shape.warnings)
+        facts = _describe(fields, shape, collected.listed())
+        facts["warnings"] += quantization.warnings if quantization else []
+    else:
+        facts = _with_tensors(fields, shape, collected.listed(), quantization, tensors)
+    facts["extra_layers"] = extra
+    facts["quantization"] = quantization.as_dict() if quantization else None
+    return facts
+
+
+def facts_from_gguf(headers: t.Dict[str, GgufHeader], name: str) -> dict:
+    """The facts of a GGUF model from the headers of its files, the first file first. No I/O."""
+    first = next(iter(headers.values()))
+    every = [tensor for header in headers.values() for tensor in header.tensors]
+    config = gguf_config.config_of(replace(first, tensors=every), name)
+    fields = Fields(config)
+    shape = hf_config.read_shape(config)
+    formula = formulas.text_groups(fields, shape, None).listed()
+    tensors = {path: header.tensors for path, header in headers.items()}
+    facts = _with_tensors(fields, shape, formula, None, tensors, gguf_config.classify_gguf)
+    facts["format"] = "gguf"
+    facts["quantization"] = gguf_config.quantization_of(replace(first, tensors=every))
+    facts["chat_template"] = "tokenizer.chat_template" in first.metadata
+    facts["extra_layers"] = int(config.get("num_nextn_predict_layers") or 0)
+    return facts
+
+
+def _with_tensors(
+    fields: Fields,
+    shape: Shape,
+    formula: t.List[Group],
+    quantization: t.Optional[Quantization],
+    tensors: t.Dict[str, t.List[Tensor]],
+    classify: t.Callable[[str], Place] = checkpoint.classify,
+) -> dict:
+    every = [tensor for listed in tensors.values() for tensor in listed]
+    shape.tied_embeddings = checkpoint.tied(every, shape, classify)
+    bits = quantization.as_dict()["bits"] if quantization else None
+    groups = checkpoint.groups_from_tensors(every, shape, formula, bits, shape.warnings, classify)
     facts = _describe(fields, shape, groups)
-    facts.update({"source": source, "revision": revision, "extra_layers": extra})
-    if quantization:
-        facts["quantization"] = quantization.as_dict()
-        facts["warnings"] += quantization.warnings
+    facts["parameters_source"] = "headers"
+    facts["weight_bytes"]["by_dtype"] = checkpoint.bytes_by_dtype(every, shape, classify)
+    facts["weight_bytes"]["by_file"] = {path: sum(one.bytes for one in listed) for path, listed in tensors.items()}
     return facts
 
 
 def _describe(fields: Fields, shape: Shape, groups: t.List[Group]) -> dict:
     kinds = [layer.kind for layer in shape.layers]
-    moe = shape.moe
     modalities = vision.modalities(fields.root)
     return {
         "schema": SCHEMA,
         "architecture": shape.architecture,
         "model_type": shape.model_type,
         "format": "config",
-        "task": "generate",
+        "task": "embed" if shape.architecture.endswith(_EMBEDDING_ENDINGS) else "generate",
         "dtype": shape.dtype,
         "layers": dict({kind: kinds.count(kind) for kind in KINDS}, total=len(kinds)),
         "layer_kinds": kinds,
@@ -66,17 +108,8 @@ def _describe(fields: Fields, shape: Shape, groups: t.List[Group]) -> dict:
         "attention_chunk": shape.attention_chunk,
         "kv_shared_layers": sum(layer.shares_kv for layer in shape.layers),
         "tied_embeddings": shape.tied_embeddings,
-        "mla": asdict(shape.mla) if shape.mla else None,
-        "moe": {
-            "experts": moe.experts,
-            "experts_per_token": moe.experts_per_token,
-            "shared_experts": moe.shared_experts,
-            "intermediate_size": moe.intermediate_size,
-            "shared_intermediate_size": moe.shared_intermediate_size,
-            "layers": list(moe.layers),
-        }
-        if moe
-        else None,
+        "mla": _mla(shape),
+        "moe": _moe(shape),
         "linear_attention": asdict(shape.linear) if shape.linear else None,
         "multimodal": len(modalities) > 1,
         "modalities": modalities,
@@ -89,11 +122,25 @@ def _describe(fields: Fields, shape: Shape, groups: t.List[Group]) -> dict:
         "extra_layers": 0,
         "generation": None,
         "chat_template": False,
+        "source": "config",
+        "revision": None,
         "files": None,
         "complete": None,
         "problems": [],
         "warnings": shape.warnings,
     }
+
+
+def _mla(shape: Shape) -> t.Optional[dict]:
+    if shape.mla is None:
+        return None
+    return dict(asdict(shape.mla), index_layers=list(shape.mla.index_layers))
+
+
+def _moe(shape: Shape) -> t.Optional[dict]:
+    if shape.moe is None:
+        return None
+    return dict(asdict(shape.moe), layers=list(shape.moe.layers))
 
 
 def _per_layer(shape: Shape) -> t.Dict[str, dict]:

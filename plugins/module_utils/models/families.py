@@ -58,9 +58,7 @@ FAMILIES: t.Dict[str, Family] = {
     ),
     "glm": Family(o_bias=False, mlp_bias=False, bias_default=True),
     "glm4": Family(o_bias=False, mlp_bias=False, norms=4),
-    "glm4_moe": Family(
-        o_bias=False, mlp_bias=False, router_bias=True, router_dtype="float32"
-    ),
+    "glm4_moe": Family(o_bias=False, mlp_bias=False, router_bias=True, router_dtype="float32"),
     "olmo": Family(norms=0),
     "olmo2": Family(qk_norm="full"),
     "olmo3": Family(qk_norm="full", window="pattern", window_pattern=4),
@@ -70,23 +68,13 @@ FAMILIES: t.Dict[str, Family] = {
     "granitemoehybrid": Family(expert_size_key="intermediate_size"),
     "cohere": Family(norms=1, tied=True),
     "cohere2": Family(norms=1, tied=True, window="pattern", window_pattern=4),
-    "starcoder2": Family(
-        bias_keys=("use_bias",), bias_default=True, gated=False, norm_bias=True, tied=True
-    ),
+    "starcoder2": Family(bias_keys=("use_bias",), bias_default=True, gated=False, norm_bias=True, tied=True),
     "gpt_neox": Family(mlp_bias=True, bias_default=True, gated=False, norm_bias=True),
-    "gpt2": Family(
-        qkv_bias=True, o_bias=True, mlp_bias=True, gated=False, norm_bias=True, tied=True, positions=True
-    ),
-    "phi": Family(
-        qkv_bias=True, o_bias=True, mlp_bias=True, gated=False, norms=1, norm_bias=True, lm_head_bias=True
-    ),
+    "gpt2": Family(qkv_bias=True, o_bias=True, mlp_bias=True, gated=False, norm_bias=True, tied=True, positions=True),
+    "phi": Family(qkv_bias=True, o_bias=True, mlp_bias=True, gated=False, norms=1, norm_bias=True, lm_head_bias=True),
     "falcon": Family(mlp_bias=None, gated=False, norms=1, norm_bias=True, tied=True),
-    "opt": Family(
-        qkv_bias=True, o_bias=True, mlp_bias=True, gated=False, norm_bias=True, tied=True, positions=True
-    ),
-    "stablelm": Family(
-        o_bias=False, mlp_bias=False, bias_keys=("use_qkv_bias",), norm_bias=True
-    ),
+    "opt": Family(qkv_bias=True, o_bias=True, mlp_bias=True, gated=False, norm_bias=True, tied=True, positions=True),
+    "stablelm": Family(o_bias=False, mlp_bias=False, bias_keys=("use_qkv_bias",), norm_bias=True),
     "nemotron": Family(gated=False, norm_bias=True),
     "arcee": Family(gated=False),
     "apertus": Family(gated=False, qk_norm="head", layer_scalars=4),
@@ -97,12 +85,15 @@ FAMILIES: t.Dict[str, Family] = {
     "phimoe": Family(norm_bias=True, lm_head_bias=True, expert_size_key="intermediate_size"),
     "qwen2_moe": Family(qkv_bias=True, o_bias=False, mlp_bias=False, window="qwen"),
     "qwen3_moe": Family(o_bias=False, mlp_bias=False, qk_norm="head", window="qwen"),
-    "qwen3_next": Family(
-        o_bias=False, mlp_bias=False, bias_keys=("qkv_bias",), qk_norm="head", attention_gate=True
-    ),
+    "qwen3_next": Family(o_bias=False, mlp_bias=False, bias_keys=("qkv_bias",), qk_norm="head", attention_gate=True),
     "deepseek": Family(o_bias=False, mlp_bias=False),
     "gpt_oss": Family(
-        qkv_bias=True, o_bias=True, expert_bias=True, sinks=True, expert_size_key="intermediate_size", window="alternate"
+        qkv_bias=True,
+        o_bias=True,
+        expert_bias=True,
+        sinks=True,
+        expert_size_key="intermediate_size",
+        window="alternate",
     ),
     "llama4": Family(expert_size_key="intermediate_size"),
     "minimax_m2": Family(
@@ -115,6 +106,7 @@ FAMILIES: t.Dict[str, Family] = {
     "jamba": Family(qkv_bias=False, o_bias=False, mlp_bias=False, expert_size_key="intermediate_size"),
     "nemotron_h": Family(gated=False, norms=1, router_bias=True, router_dtype="float32"),
     "exaone4": Family(qk_norm="head", window="pattern", window_pattern=4),
+    "lfm2": Family(qkv_bias=False, o_bias=False, mlp_bias=False, qk_norm="head", tied=True),
     "smollm3": Family(tied=True),
 }
 
@@ -162,7 +154,7 @@ ALIASES: t.Dict[str, str] = {
     "glm4_moe_lite": "deepseek",
     "gemma4_unified": "gemma4",
     "diffusion_gemma": "gemma4",
-    "t5gemma": "gemma2",
+    "lfm2_moe": "lfm2",
 }
 
 _ENCODER = Family(

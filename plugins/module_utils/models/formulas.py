@@ -128,7 +128,7 @@ def _embeddings(writer: Writer, fields: Fields) -> None:
         writer.plain("norm", shape.hidden_size * (2 if traits.norm_bias else 1), place="final")
     if not shape.tied_embeddings and not traits.encoder:
         writer.plain("lm_head", table, "vocab", "head", rows=shape.vocab_size)
-    if traits.lm_head_bias:
+    if fields.flag("lm_head_bias", default=traits.lm_head_bias):
         writer.plain("lm_head.bias", shape.vocab_size, "vocab", "head", rows=shape.vocab_size)
 
 
@@ -229,8 +229,13 @@ def _experts(writer: Writer, fields: Fields, index: int) -> None:
     assert moe is not None
     hidden, size = shape.hidden_size, moe.intermediate_size
     matrices = 3 if traits.gated else 2
+    latent = fields.integer("moe_latent_size", default=0)
+    if latent:  # the experts work on a projection of the hidden state
+        writer.linear("moe.latent", _MLP + "fc1_latent_proj", hidden, latent, "replicated", index)
+        writer.linear("moe.latent", _MLP + "fc2_latent_proj", latent, hidden, "replicated", index)
+    inputs = latent or hidden
     writer.linear(
-        "moe.experts", _MLP + "experts.0.gate_proj", hidden, size, "expert", index, matrices=matrices * moe.experts
+        "moe.experts", _MLP + "experts.0.gate_proj", inputs, size, "expert", index, matrices=matrices * moe.experts
     )
     writer.plain("moe.router", hidden * moe.experts, layer=index, loaded_dtype=traits.router_dtype)
     if traits.expert_bias:

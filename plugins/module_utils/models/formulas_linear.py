@@ -107,7 +107,8 @@ def gemma_layer_inputs(writer: Writer, fields: Fields, index: int) -> None:
         streams = fields.integer("altup_num_inputs", default=4)
         rank = fields.integer("laurel_rank", default=64)
         if index == 0:
-            writer.plain("altup.projections", 2 * (streams - 1) * hidden * hidden, place="final")
-        writer.plain("laurel", 2 * hidden * rank + hidden, layer=index)
+            writer.plain("altup.projections", 2 * (streams - 1) * hidden * hidden, "tp", "final")
+        writer.plain("laurel", 2 * hidden * rank, "tp", layer=index)
+        writer.plain("norm", hidden, layer=index)
         mixing = streams * (streams * streams + streams) + hidden * streams
         writer.plain("altup", mixing + 2 * hidden, layer=index)

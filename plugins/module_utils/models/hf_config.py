@@ -62,7 +62,8 @@ def read_shape(config: dict) -> Shape:
         )
 
     hidden = fields.integer("hidden_size", "n_embd", "d_model", "dim")
-    count = fields.integer("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+    blocks = layer_kinds.single_blocks(fields, name)
+    count = fields.integer("num_hidden_layers", "n_layer", "num_layers", "n_layers", default=len(blocks or "") or None)
     heads = fields.integer("num_attention_heads", "n_head", "n_heads", "num_heads")
     kv_heads = _kv_heads(fields, name, heads)
     kinds = layer_kinds.layer_kinds(fields, traits, name, count)
@@ -162,6 +163,13 @@ def _intermediate(fields: Fields, traits: Family, hidden: int, moe: t.Optional[M
     """The size of the dense MLP; 0 where every layer has experts instead."""
     if moe and len(moe.layers) == count and fields.get("intermediate_size_mlp") is None:
         return fields.integer("intermediate_size", default=moe.intermediate_size)
+    if fields.flag("block_auto_adjust_ff_dim"):  # LFM2
+        multiple = fields.integer("block_multiple_of", default=256)
+        size = int(
+            float(fields.get("block_ffn_dim_multiplier", default=1))
+            * (2 * fields.integer("block_ff_dim", "intermediate_size") // 3)
+        )
+        return -(-size // multiple) * multiple
     keys = ("intermediate_size_mlp", "intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim", "d_ff")
     # Without a gate four times the hidden size is what these families' code takes.
     return fields.integer(*keys, default=None if traits.gated else 4 * hidden)
@@ -218,8 +226,9 @@ def _has_experts(fields: Fields, name: str, index: int, count: int) -> bool:
     words = fields.names("mlp_layer_types", count)
     if words:
         return words[index] == "sparse"
-    if fields.get("hybrid_override_pattern"):
-        return fields.get("hybrid_override_pattern")[index] == "E"
+    blocks = layer_kinds.single_blocks(fields, name)
+    if blocks:
+        return blocks[index : index + 1] == "E"
     if name == "gemma4":
         return fields.flag("enable_moe_block")
     listed = fields.get("moe_layers")
@@ -300,7 +309,7 @@ def _layers(fields: Fields, shape: Shape, kinds: t.List[str]) -> t.List[Layer]:
     blocks = fields.names("block_configs", count)
     if blocks:
         return [_searched_layer(block, shape) for block in blocks]
-    pattern = fields.get("hybrid_override_pattern")
+    pattern = layer_kinds.single_blocks(fields, shape.family)
     shared = fields.integer("num_kv_shared_layers", default=0)
     sizes = fields.get("intermediate_size")
     layers = []
@@ -308,7 +317,7 @@ def _layers(fields: Fields, shape: Shape, kinds: t.List[str]) -> t.List[Layer]:
         heads, kv_heads, head_size = shape.attention_heads, shape.kv_heads, shape.head_size
         value_head_size, key_is_value = shape.value_head_size, False
         if shape.family == "gemma4" and kind == "full":
-            head_size = value_head_size = fields.integer("global_head_dim", default=head_size)
+            head_size = value_head_size = fields.integer("global_head_dim", default=512)
             kv_heads = fields.integer("num_global_key_value_heads", default=kv_heads)
             key_is_value = fields.flag("attention_k_eq_v")
         size = sizes[index] if isinstance(sizes, list) and len(sizes) == count else shape.intermediate_size
@@ -320,9 +329,7 @@ def _layers(fields: Fields, shape: Shape, kinds: t.List[str]) -> t.List[Layer]:
             mlp = "dense+moe"
         if pattern:
             mlp = {"E": "moe", "-": "dense"}.get(pattern[index], "none")
-        layers.append(
-            Layer(kind, heads, kv_heads, head_size, value_head_size, mlp, size, shares, key_is_value)
-        )
+        layers.append(Layer(kind, heads, kv_heads, head_size, value_head_size, mlp, size, shares, key_is_value))
     return layers
 
 

@@ -36,8 +36,9 @@ _WORDS = {
     "mlp": "none",
     "moe": "none",
 }
-# hybrid_override_pattern of Nemotron-H, one letter a layer.
+# hybrid_override_pattern of Nemotron-H, one letter a layer, and the words that newer configs use for them.
 _LETTERS = {"M": "linear", "*": "full", "-": "none", "E": "none"}
+_LETTER_OF = {"mamba": "M", "linear_attention": "M", "attention": "*", "full_attention": "*", "mlp": "-", "moe": "E"}
 
 
 def layer_kinds(fields: Fields, family: Family, family_name: str, count: int) -> t.List[str]:
@@ -52,6 +53,17 @@ def layer_kinds(fields: Fields, family: Family, family_name: str, count: int) ->
     if is_mla(fields):
         kinds = ["mla" if kind == "full" else kind for kind in kinds]
     return kinds
+
+
+def single_blocks(fields: Fields, family_name: str) -> t.Optional[str]:
+    """One letter a layer for models whose layers are either attention, or state, or feed forward (Nemotron-H)."""
+    if family_name != "nemotron_h":
+        return None
+    pattern = fields.get("hybrid_override_pattern")
+    if pattern:
+        return str(pattern)
+    words = fields.get("layers_block_type")
+    return "".join(_LETTER_OF.get(str(word), "*") for word in words) if words else None
 
 
 def is_mla(fields: Fields) -> bool:
@@ -78,12 +90,12 @@ def chunk(fields: Fields, kinds: t.Sequence[str]) -> t.Optional[int]:
 
 def _stated(fields: Fields, family_name: str, count: int) -> t.Optional[t.List[str]]:
     """What the config says layer by layer, in any of the ways configs say it."""
+    letters = single_blocks(fields, family_name)
+    if letters:
+        return [_LETTERS.get(letter, "full") for letter in letters]
     words = fields.names("layer_types", count) or fields.names("layers_block_type", count)
     if words:
         return [_WORDS.get(str(word), "full") for word in words]
-    pattern = fields.get("hybrid_override_pattern")
-    if pattern:
-        return [_LETTERS.get(letter, "full") for letter in pattern[:count]]
     linear = fields.get("linear_attn_config")
     if isinstance(linear, dict) and linear.get("kda_layers") is not None:  # counted from one
         return ["linear" if index + 1 in linear["kda_layers"] else "full" for index in range(count)]

@@ -132,9 +132,7 @@ def _number(settings: dict, *keys: str) -> int:
 def _fp8(method: str, settings: dict) -> Quantization:
     block = settings.get("weight_block_size")
     static = settings.get("activation_scheme") == "static"
-    scheme = Scheme(
-        "float8_e4m3fn", 8, block_size=tuple(block) if block else None, extra_bytes=4 if static else 0
-    )
+    scheme = Scheme("float8_e4m3fn", 8, block_size=tuple(block) if block else None, extra_bytes=4 if static else 0)
     return Quantization(method, [(None, scheme)], _ignored(settings), settings.get("fmt"))
 
 
@@ -167,7 +165,9 @@ def _auto_round(method: str, settings: dict) -> Quantization:
         if int(changed.get("bits", bits)) >= 16:
             kept.append(name)
         else:
-            other = Scheme("int32", int(changed.get("bits", bits)), int(changed.get("group_size", group)), None, 2, bits)
+            other = Scheme(
+                "int32", int(changed.get("bits", bits)), int(changed.get("group_size", group)), None, 2, bits
+            )
             own.append((ModuleList([name]), other))
     return Quantization(method, own + [(None, scheme)], kept, settings.get("packing_format"))
 

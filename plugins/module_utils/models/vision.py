@@ -116,7 +116,7 @@ def _add_vision(groups: Groups, tower: Tower, config: dict, vision: dict, hidden
     inner = fields.get("intermediate_size", default=int(width * fields.get("mlp_ratio", default=4)))
     if tower.projector == "llava" and config.get("vision_feature_layer", -2) == -2:
         depth -= 1  # the layer after the one whose output is used is not built
-    biases = fields.flag("qkv_bias", default=True) if tower.layer_scale else tower.biases
+    biases = fields.flag("qkv_bias", "attention_bias", default=True) if tower.layer_scale else tower.biases
     norm = 2 * width if tower.norm_bias else width
     matrices = 4 * width * width + (3 if tower.gated else 2) * width * inner
     split = matrices + ((3 * width if biases else 0) + ((2 if tower.gated else 1) * inner if tower.biases else 0))
@@ -149,9 +149,7 @@ def _embedding(tower: Tower, fields: Fields, width: int, patch: int, norm: int) 
     return count + (norm if tower.first_norm else 0) + (norm if tower.last_norm else 0)
 
 
-def _projector(
-    tower: Tower, config: dict, fields: Fields, width: int, hidden: int
-) -> t.List[t.Tuple[int, str]]:
+def _projector(tower: Tower, config: dict, fields: Fields, width: int, hidden: int) -> t.List[t.Tuple[int, str]]:
     """What joins the tower to the language model: (parameters, sharding)."""
     if tower.projector == "qwen":
         merged = width * fields.get("spatial_merge_size", default=2) ** 2
