@@ -36,7 +36,7 @@ def test_as_ansible_packs_it(tmp_path):
         ANSIBLE_COLLECTIONS_PATH=str(MODULE.parents[5]),
     )
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "adhoc", "localhost", "-c", "local", "-m", "gpufleet.llm.gpu_info"]
+        [sys.executable, "-m", "ansible.cli.adhoc", "localhost", "-c", "local", "-m", "gpufleet.llm.gpu_info"]
         + ["-e", "ansible_python_interpreter=" + sys.executable, "-a", "tools_python=/nonexistent"],
         env=environment,
         capture_output=True,
