@@ -327,7 +327,7 @@ plan:
         context_limit_tokens:
           description: The longest context that V(auto) may choose for the model.
           type: int
-          returned: on a GPU
+          returned: success
         host_pinned_bytes:
           description: Memory of the host that the engine pins for its request table.
           type: int

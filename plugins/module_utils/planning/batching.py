@@ -16,6 +16,7 @@ from .capability import Capability
 from .units import GIB
 
 _LEAST_TOKENS = 512
+_USUAL_REQUEST = 2048
 
 
 def sequence_cap(prefer: str, total_bytes: int) -> int:
@@ -26,13 +27,13 @@ def sequence_cap(prefer: str, total_bytes: int) -> int:
     return small * (4 if total_bytes >= 70 * GIB else 2) if prefer == "throughput" else small
 
 
-def sequences_for(concurrency: float, cap: int) -> int:
-    """Sequences for a cache that holds ``concurrency`` requests of full length.
+def sequences_for(tokens: float, context: int, cap: int) -> int:
+    """Sequences for a cache that holds ``tokens``: a power of two, from 8 to ``cap``.
 
-    Most requests are far shorter than the context: four times as many, as a power of two, from 8 to ``cap``.
+    Most requests are far shorter than the context; they are taken to hold 2048 tokens while they run.
     """
     number = 8
-    while number * 2 <= min(cap, 4 * concurrency):
+    while number * 2 <= min(cap, tokens / min(context, _USUAL_REQUEST)):
         number *= 2
     return min(number, cap)
 

@@ -89,17 +89,20 @@ def activation_bytes(model: Model, split: Split, batch: Batch, dtype: str) -> Ra
     """The peak of the profiling run: the larger of one forward step and the sampler's rows.
 
     Forward: tokens x (4 hidden + 3 intermediate / tp) elements; for experts, the rows routed to them.
-    Sampler: rows x vocabulary x (16-bit logits + float32 copy + float32 probabilities and sort space).
+    Sampler: rows x vocabulary x (16-bit logits, float32 copy and probabilities; at most also a sort with its indices).
     """
     element = element_bytes(dtype)
     tokens = batch.max_num_batched_tokens
     width = 4 * model.hidden_size + 3 * model.intermediate_size // split.tp
+    forward = scaled(tokens * width * element, 0.7, 1.2, 2.0)
     if model.moe:
         routed = model.moe.per_token * (2 * model.moe.intermediate_size // split.tp + model.hidden_size)
         width = 4 * model.hidden_size + max(3 * model.moe.shared_intermediate_size // split.tp, routed)
-    forward = scaled(tokens * width * element, 0.7, 1.2, 2.0)
+        forward = scaled(tokens * width * element, 0.9, 1.6, 3.0)
+        fixed = min(1.0, model.hidden_size / 4096) * GIB  # the grouped matrix products' own workspace
+        forward = Range(forward.low, forward.expected + int(0.75 * fixed), forward.high + int(2.25 * fixed))
     rows = min(batch.max_num_seqs, tokens)
-    sampler = ZERO if model.task == "embed" else scaled(rows * model.vocab_size, 10, 13, 18)
+    sampler = ZERO if model.task == "embed" else scaled(rows * model.vocab_size, 10, 14, 30)
     peak = Range(*(max(pair) for pair in zip(dataclasses.astuple(forward), dataclasses.astuple(sampler))))
     if not model.multimodal:
         return peak

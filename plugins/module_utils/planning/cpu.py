@@ -92,7 +92,7 @@ def plan(model: Model, host: Host, wishes: Wishes) -> Draft:
     }
     draft.settings.update(wishes.settings)
     draft.environment = _environment(host, fit, wishes)
-    draft.numbers = _numbers(fit, host)
+    draft.numbers = _numbers(fit, host, context_limit(model))
     _explain(model, host, fit, wishes, draft)
     if not fit.fits:
         draft.refuse(_memory_refusal(model, host, fit, wishes))
@@ -207,9 +207,7 @@ def _dtype(model: Model, host: Host, wishes: Wishes) -> str:
     return "float32" if as_float32 < host.memory_total_bytes // 4 and not model.quantization else dtype
 
 
-def _kv_space(
-    layout: CacheLayout, context: int, batch: Batch, room: int, wishes: Wishes
-) -> t.Tuple[int, int]:
+def _kv_space(layout: CacheLayout, context: int, batch: Batch, room: int, wishes: Wishes) -> t.Tuple[int, int]:
     """Bytes for the KV cache and the context: what the requests need, in whole GiB, at least one, never beyond room."""
     fixed = wishes.fixed("kv_cache_memory_bytes")
     tokens = batch.max_num_batched_tokens
@@ -242,7 +240,7 @@ def _environment(host: Host, fit: CpuFit, wishes: Wishes) -> t.Dict[str, str]:
     return environment
 
 
-def _numbers(fit: CpuFit, host: Host) -> t.Dict[str, t.Any]:
+def _numbers(fit: CpuFit, host: Host, limit: int) -> t.Dict[str, t.Any]:
     tokens = fit.batch.max_num_batched_tokens
     blocks, capacity, concurrency = fit.layout.capacity(fit.kv_bytes, fit.context, tokens)
     return {
@@ -267,6 +265,7 @@ def _numbers(fit: CpuFit, host: Host) -> t.Dict[str, t.Any]:
         "num_gpu_blocks": blocks,
         "max_concurrency": round(concurrency, 2),
         "max_concurrency_low": round(concurrency, 2),
+        "context_limit_tokens": limit,
         "cpu_cores": host.cores,
     }
 
@@ -297,8 +296,11 @@ def _explain(model: Model, host: Host, fit: CpuFit, wishes: Wishes, draft: Draft
         )
     if wishes.context is None:
         limit = context_limit(model)
-        whole = "the model's whole context" if fit.context >= limit else "of the model's %s" % format(limit, ",")
-        say("max_model_len %s: %s; written out, since the CPU backend cuts it silently otherwise." % (fit.context, whole))
+        whole = "the model's whole context" if fit.context >= limit else "the model allows %s" % format(limit, ",")
+        say(
+            "max_model_len %s: %s; written out, since the CPU backend cuts it silently otherwise."
+            % (format(fit.context, ","), whole)
+        )
     else:
         say("max_model_len %s: as asked for." % format(fit.context, ","))
     asked = "the concurrency asked for" if wishes.concurrency else "what a CPU serves at a bearable pace"
@@ -310,6 +312,13 @@ def _explain(model: Model, host: Host, fit: CpuFit, wishes: Wishes, draft: Draft
         say("Threads are not bound to cores, since other engines share them.")
     elif host.cores > fit.split.ranks:
         say("Threads bound to cores by vLLM, %s kept for the scheduler." % count(fit.split.ranks, "core"))
+    concurrency = draft.numbers["max_concurrency"]
+    if fit.fits and concurrency < fit.batch.max_num_seqs:
+        draft.warnings.append(
+            "The KV cache holds %.1f of %d requests of the full %s tokens at once: more memory is not to be had. Shorter "
+            "ones run at once, the rest waits in the queue."
+            % (concurrency, fit.batch.max_num_seqs, format(fit.context, ","))
+        )
     if model.mla:
         say("Chunked prefill and prefix caching are off: the CPU backend's MLA kernels lack them.")
 

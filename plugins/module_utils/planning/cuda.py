@@ -17,7 +17,6 @@ from .units import GIB
 from .weights import Split, rank_bytes
 from .wishes import Draft, Wishes
 
-
 GGUF = Quantization("gguf", None, None, None, None, None)
 
 
@@ -161,7 +160,12 @@ def _candidates(
 
 
 def _counted(
-    model: Model, host: Host, groups: t.Sequence[t.List[Seat]], whole: t.Sequence[t.List[Seat]], number: int, draft: Draft
+    model: Model,
+    host: Host,
+    groups: t.Sequence[t.List[Seat]],
+    whole: t.Sequence[t.List[Seat]],
+    number: int,
+    draft: Draft,
 ) -> t.List[Candidate]:
     """``gpus: N``: exactly that many of one model."""
     if number == 1:
@@ -257,7 +261,9 @@ def _rounded_room(fit: Fit) -> int:
 
 def _model_numbers(model: Model, wishes: Wishes) -> t.Dict[str, t.Any]:
     """What is known without any GPU: the model's own sizes, unsplit."""
-    from_settings = Split(int(wishes.fixed("tensor_parallel_size") or 1), int(wishes.fixed("pipeline_parallel_size") or 1))
+    from_settings = Split(
+        int(wishes.fixed("tensor_parallel_size") or 1), int(wishes.fixed("pipeline_parallel_size") or 1)
+    )
     problem = parallel.tp_problem(model, from_settings.tp)
     split = Split() if problem else from_settings
     dtype = capability.compute_dtype(model, wishes.fixed("dtype"), (8, 0))

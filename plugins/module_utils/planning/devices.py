@@ -50,7 +50,9 @@ def read_claims(entries: t.Iterable[t.Mapping[str, t.Any]]) -> t.List[Claim]:
     for entry in entries:
         size, fraction = entry.get("bytes"), entry.get("fraction")
         if entry.get("device") in (None, "") or (size is None) == (fraction is None):
-            raise GpufleetError("reserved wants entries with device and either bytes or fraction, got %s." % dict(entry))
+            raise GpufleetError(
+                "reserved wants entries with device and either bytes or fraction, got %s." % dict(entry)
+            )
         if fraction is not None and not 0 <= float(fraction) <= 1:
             raise GpufleetError("reserved fraction=%s: give a number from 0 to 1." % fraction)
         claims.append(

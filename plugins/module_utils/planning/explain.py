@@ -104,6 +104,10 @@ def _dtype(model: Model, fit: Fit, wishes: Wishes) -> str:
         return "dtype %s, as the checkpoint." % fit.dtype
     if fit.dtype == "float16" and cap and cap < (8, 0):
         return "dtype float16: compute capability %s has no bfloat16." % capability.text(cap)
+    if fit.dtype == "float32":
+        return "dtype float32: all that is left for this model on compute capability %s." % capability.text(
+            cap or (0, 0)
+        )
     return "dtype %s: vLLM does not run %s checkpoints in their own precision." % (fit.dtype, model.dtype)
 
 
@@ -128,6 +132,8 @@ def _context(model: Model, fit: Fit, wishes: Wishes) -> str:
     if wishes.context is not None:
         return "%s: as asked for (the model allows %s)." % (number, format(model.max_position or fit.context, ","))
     limit = context_limit(model)
+    if not fit.fits:
+        return "%s of the model's %s, the least worth trying." % (number, format(limit, ","))
     if fit.context >= limit:
         return "%s: the model's whole context fits." % number
     concurrency = fit.capacity(fit.budget.kv.low)[2]
@@ -184,5 +190,6 @@ def _warn(fit: Fit, wishes: Wishes, concurrency: float, draft: Draft) -> None:
     foreign = [seat for seat in fit.seats if seat.foreign]
     if foreign:
         draft.warnings.append(
-            "Other processes hold GPU memory: %s. What they take later, the engine lacks." % devices.foreign_text(foreign)
+            "Other processes hold GPU memory: %s. What they take later, the engine lacks."
+            % devices.foreign_text(foreign)
         )

@@ -347,7 +347,9 @@ def _read_card(entry: t.Mapping[str, t.Any]) -> t.List[Device]:
 
 def _processes(entry: t.Mapping[str, t.Any]) -> t.Tuple[Process, ...]:
     return tuple(
-        Process(int(item.get("pid") or 0), item.get("name") or "?", int(item.get("memory_bytes") or 0), item.get("unit"))
+        Process(
+            int(item.get("pid") or 0), item.get("name") or "?", int(item.get("memory_bytes") or 0), item.get("unit")
+        )
         for item in entry.get("processes") or ()
     )
 

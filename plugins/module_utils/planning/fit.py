@@ -101,8 +101,8 @@ def work_out(
         memory = budget_for(batch)
         context = wishes.context or choose_context(layout, memory.kv.low, limit, batch, wishes)
         if wishes.fixed("max_num_seqs") is None and wishes.concurrency is None:
-            requests = layout.capacity(memory.kv.low, context, steps)[2]
-            fewer = dataclasses.replace(batch, max_num_seqs=batching.sequences_for(requests, batch.max_num_seqs))
+            tokens = layout.capacity(memory.kv.low, context, steps)[1]
+            fewer = dataclasses.replace(batch, max_num_seqs=batching.sequences_for(tokens, context, batch.max_num_seqs))
             if fewer != batch:
                 batch, memory = fewer, budget_for(fewer)
                 context = wishes.context or choose_context(layout, memory.kv.low, limit, batch, wishes)
@@ -207,9 +207,7 @@ def _token_choices(
     if wishes.fixed("enable_chunked_prefill") is False:
         least = max(least, wishes.context or context_limit(model))  # a prompt must fit in one step
     device = seats[0].device
-    return batching.token_steps(
-        wishes.prefer, batching.large_steps(total, device.name, device.capability), least
-    )
+    return batching.token_steps(wishes.prefer, batching.large_steps(total, device.name, device.capability), least)
 
 
 def _comfortable(layout: CacheLayout, kv: Range, context: int, limit: int, batch: Batch, wishes: Wishes) -> bool:

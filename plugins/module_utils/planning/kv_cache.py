@@ -222,7 +222,11 @@ def _group(caches: t.Dict[int, LayerCache]) -> t.Tuple[CacheGroup, ...]:
 
 def _same_type(one: LayerCache, other: LayerCache) -> bool:
     kinds = {one.kind, other.kind}
-    return (len(kinds) == 1 or kinds == {"full", "mla"}) and one.window == other.window and one.block_size == other.block_size
+    return (
+        (len(kinds) == 1 or kinds == {"full", "mla"})
+        and one.window == other.window
+        and one.block_size == other.block_size
+    )
 
 
 def _unified(cache: LayerCache, page: int) -> LayerCache:

@@ -92,7 +92,8 @@ def not_found(host: Host, missing: t.Sequence[str]) -> Refusal:
     known = ["%s (%s)" % (device.id, device.label) for device in host.devices]
     return Refusal(
         "gpus_not_found",
-        "gpus names %s, which this host does not have. It has: %s." % (", ".join(missing), ", ".join(known) or "no GPU"),
+        "gpus names %s, which this host does not have. It has: %s."
+        % (", ".join(missing), ", ".join(known) or "no GPU"),
         remedies=["name GPUs that are there, or set gpus: auto"],
     )
 
@@ -144,7 +145,10 @@ def parallel(problem: t.Tuple[str, str], tp: int, usable: t.Sequence[int]) -> Re
     return Refusal(
         code,
         "tensor_parallel_size %d does not work: %s." % (tp, sentence),
-        remedies=["settings.tensor_parallel_size: %s" % " or ".join(map(str, usable)), "leave it out: the plan chooses"],
+        remedies=[
+            "settings.tensor_parallel_size: %s" % " or ".join(map(str, usable)),
+            "leave it out: the plan chooses",
+        ],
     )
 
 
@@ -155,7 +159,9 @@ def dtype(model: Model, wished: str, problem: str, cap: capability.Capability) -
         remedies.append("a model that runs in float16 (Llama, Qwen, Mistral)")
     else:
         remedies.insert(0, "settings.dtype: float16, or leave it out")
-    return Refusal("dtype_unsupported", "%s cannot run in %s: %s." % (model.architecture, wished, problem), remedies=remedies)
+    return Refusal(
+        "dtype_unsupported", "%s cannot run in %s: %s." % (model.architecture, wished, problem), remedies=remedies
+    )
 
 
 def quantization(problem: str, gone: bool) -> Refusal:
@@ -168,7 +174,11 @@ def quantization(problem: str, gone: bool) -> Refusal:
     return Refusal(
         "quantization_unsupported",
         "The weights' quantization cannot run here: %s." % problem,
-        remedies=["an AWQ or GPTQ 4-bit checkpoint (compute capability 7.5 and up)", "the 16-bit checkpoint", "a newer GPU"],
+        remedies=[
+            "an AWQ or GPTQ 4-bit checkpoint (compute capability 7.5 and up)",
+            "the 16-bit checkpoint",
+            "a newer GPU",
+        ],
     )
 
 

@@ -34,16 +34,13 @@ def memory_refusal(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], 
         )  # fmt: skip
         return Refusal("foreign_processes", message, short, _remedies(model, host, fit, seats, wishes))
     if fit.start_short:
-        message = (
-            "gpu_memory_utilization %.2f claims %s of %s, %s free: vLLM would refuse to start, %s%s short."
-            % (
-                fit.utilization,
-                gib(fit.budget.requested),
-                where,
-                gib(min(seat.free for seat in fit.seats)),
-                gib(short),
-                each,
-            )
+        message = "gpu_memory_utilization %.2f claims %s of %s, %s free: vLLM would refuse to start, %s%s short." % (
+            fit.utilization,
+            gib(fit.budget.requested),
+            where,
+            gib(min(seat.free for seat in fit.seats)),
+            gib(short),
+            each,
         )
         return Refusal("too_little_memory", message, short, _remedies(model, host, fit, seats, wishes))
     if fit.budget.missing:
@@ -84,7 +81,9 @@ def _emptied(seat: Seat) -> Seat:
 def _remedies(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], wishes: Wishes) -> t.List[str]:
     found: t.List[str] = []
 
-    def try_out(changed: Wishes, on: t.Sequence[Seat] = fit.seats, what: Model = model, **options: t.Any) -> t.Optional[Fit]:
+    def try_out(
+        changed: Wishes, on: t.Sequence[Seat] = fit.seats, what: Model = model, **options: t.Any
+    ) -> t.Optional[Fit]:
         worked = work_out(what, on, fit.split, fit.linked, changed, **options)
         return worked if worked.fits else None
 
@@ -107,7 +106,11 @@ def _remedies(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], wishe
     if not wishes.fixed("enforce_eager") and try_out(wishes, eager=True):
         found.append("settings.enforce_eager: true (no CUDA graphs: %s less, slower)" % gib(fit.budget.graphs.expected))
     cap = min(seat.device.capability or capability.LEAST_CAPABILITY for seat in fit.seats)
-    if fit.kv_dtype == "auto" and not capability.kv_dtype_problem("fp8", cap, model) and try_out(wishes, kv_dtype="fp8"):
+    if (
+        fit.kv_dtype == "auto"
+        and not capability.kv_dtype_problem("fp8", cap, model)
+        and try_out(wishes, kv_dtype="fp8")
+    ):
         found.append("settings.kv_cache_dtype: fp8 (half the KV cache)")
     if any(seat.foreign or seat.promised for seat in fit.seats) and try_out(wishes, [_emptied(s) for s in fit.seats]):
         found.append("free the memory that others hold: %s" % refusals.held_text(fit.seats))
@@ -141,7 +144,9 @@ def _more_gpus(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], wish
         return None
     free = dataclasses.replace(
         wishes,
-        settings={k: v for k, v in wishes.settings.items() if k not in ("tensor_parallel_size", "pipeline_parallel_size")},
+        settings={
+            k: v for k, v in wishes.settings.items() if k not in ("tensor_parallel_size", "pipeline_parallel_size")
+        },
     )
     equal = [
         devices.seat(device, wishes.own_units, wishes.claims)
@@ -181,4 +186,3 @@ def _fits_scaled(model: Model, fit: Fit, wishes: Wishes, factor: float) -> bool:
 
     reduced = dataclasses.replace(model, groups=tuple(smaller(group) for group in model.groups))
     return work_out(reduced, fit.seats, fit.split, fit.linked, wishes).fits
-

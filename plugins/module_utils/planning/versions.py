@@ -72,7 +72,9 @@ def check_name(key: str, version: EngineVersion) -> str:
     name = key.strip().lstrip("-").replace("-", "_")
     name = ALIASES.get(name, name)
     if name in ("api_key", "hf_token"):
-        raise GpufleetError("settings.%s is a secret, and settings end on a command line: use the role's key file." % key)
+        raise GpufleetError(
+            "settings.%s is a secret, and settings end on a command line: use the role's key file." % key
+        )
     if name in REMOVED:
         raise GpufleetError("settings.%s was removed from vLLM; set %s." % (key, REMOVED[name]))
     if name.startswith("no_") and name[3:] in KINDS:
@@ -83,9 +85,7 @@ def check_name(key: str, version: EngineVersion) -> str:
         raise GpufleetError("settings.%s is no option of vLLM %s.%s" % (key, version.family, hint))
     since = SINCE.get(name)
     if since and FAMILIES.index(version.family) < FAMILIES.index(since):
-        raise GpufleetError(
-            "settings.%s exists from vLLM %s on; engine_version is %s." % (key, since, version.text)
-        )
+        raise GpufleetError("settings.%s exists from vLLM %s on; engine_version is %s." % (key, since, version.text))
     return name
 
 

@@ -18,7 +18,16 @@ from .units import ELEMENT_BYTES, ceil_div, round_up
 
 VOCAB_PADDING = 64
 # Groups that online quantization (quantization: fp8 on a 16-bit checkpoint) turns into one byte per parameter.
-_LINEAR = ("attention.q", "attention.kv", "attention.o", "mla.", "mlp.", "moe.experts", "moe.shared", "linear_attention.")
+_LINEAR = (
+    "attention.q",
+    "attention.kv",
+    "attention.o",
+    "mla.",
+    "mlp.",
+    "moe.experts",
+    "moe.shared",
+    "linear_attention.",
+)
 
 
 @dataclasses.dataclass(frozen=True)
