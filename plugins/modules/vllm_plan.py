@@ -344,6 +344,10 @@ plan:
           description: Memory of the host.
           type: int
           returned: on a CPU
+        start_timeout_s:
+          description: Seconds that a start may take, from a slow disk and with nothing compiled yet, before it counts as failed.
+          type: int
+          returned: success
         cpu_cores:
           description: Physical cores that may be used.
           type: int

@@ -11,7 +11,7 @@ import json
 import typing as t
 
 from ..errors import GpufleetError
-from . import cpu, cuda
+from . import cpu, cuda, start
 from .facts import Host, Model, read_host, read_model
 from .units import GIB
 from .wishes import Wishes, read_wishes
@@ -36,6 +36,7 @@ def make_plan(
     variant = _variant(host, options.get("variant") or "auto")
     wishes = read_wishes(options, variant)
     draft = cuda.plan(facts, host, wishes) if variant == "cuda" else cpu.plan(facts, host, wishes)
+    draft.numbers["start_timeout_s"] = start.timeout_s(facts, variant)
     return {
         "schema": SCHEMA,
         "engine": "vllm",

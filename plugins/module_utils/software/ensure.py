@@ -15,6 +15,9 @@ from . import virtualenv
 from .installers import CommandFailed, Commands, Pip, Tuning, Uv
 from .pip_config import PackageSources
 
+# Files that do not compile are templates or for other versions of Python, and there are always some.
+COMPILE = "import compileall, sys; compileall.compile_dir(sys.argv[1], quiet=2, workers=0)"
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -26,6 +29,7 @@ class Wish:
     fallback_index_urls: t.Tuple[str, ...]
     tuning: Tuning
     uv: t.Optional[str]
+    verify: t.Optional[str]
     environment: t.Dict[str, str]
     lock_timeout_s: int
 
@@ -59,6 +63,7 @@ def ensure(wish: Wish, check_mode: bool) -> t.Dict[str, t.Any]:
         else:
             with _record_aside(wish.path):
                 _install(wish, installer)
+        _complete(wish, commands)
         now = virtualenv.write_record(wish.path, wish.request, installer.name)["packages"]
         virtualenv.finish(wish.path)
         return _result(wish, True, found.reason, before, now, commands.done)
@@ -68,6 +73,15 @@ def _installer(wish: Wish, commands: Commands) -> t.Union[Uv, Pip]:
     if wish.uv:
         return Uv(wish.uv, wish.request, wish.tuning, commands)
     return Pip(wish.request, wish.tuning, commands)
+
+
+def _complete(wish: Wish, commands: Commands) -> None:
+    """What remains when everything is installed."""
+    python = os.path.join(wish.path, "bin", "python")
+    if wish.request.compile_bytecode:
+        commands.run([python, "-c", COMPILE, os.path.join(wish.path, "lib")], {})
+    if wish.verify:
+        commands.run([python, "-I", "-c", wish.verify], {})
 
 
 def _install(wish: Wish, installer: t.Union[Uv, Pip]) -> None:

@@ -117,8 +117,6 @@ class Uv:
         arguments = [self.program, "pip", "install", "--exact", "--python", os.path.join(path, "bin", "python")]
         if sources.no_index:
             arguments.append("--no-index")
-        if self.request.compile_bytecode:
-            arguments.append("--compile-bytecode")
         with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as overrides:
             if self.request.exclude:
                 overrides.writelines("%s ; sys_platform == 'never'\n" % name for name in self.request.exclude)
@@ -151,15 +149,12 @@ class Pip:
             ) from None
 
     def install(self, path: str, sources: PackageSources) -> None:
-        python = os.path.join(path, "bin", "python")
         options = dict(self.options, **sources.pip_environment())
-        pip = [python, "-m", "pip", "install", "--progress-bar", "off", "--no-compile"]
+        pip = [os.path.join(path, "bin", "python"), "-m", "pip", "install", "--progress-bar", "off", "--no-compile"]
         wanted = list(self.request.packages)
         if self.request.exclude:
             wanted = ["--no-deps"] + self._resolve_without(pip, options)
         self.commands.run(pip + wanted, options)
-        if self.request.compile_bytecode:
-            self.commands.run([python, "-m", "compileall", "-q", "-j", "0", os.path.join(path, "lib")], options)
 
     def _resolve_without(self, pip: t.List[str], options: t.Dict[str, str]) -> t.List[str]:
         """pip cannot leave a requirement out, but it can say what it would install; that list can be cut."""

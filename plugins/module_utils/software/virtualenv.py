@@ -124,7 +124,7 @@ def installed(path: str) -> t.Dict[str, str]:
 
 def check_path(path: str) -> None:
     """Refuse a path whose replacement would destroy something that is not an environment of ours."""
-    if not os.path.isabs(path) or os.path.normpath(path).count(os.sep) < 2:
+    if not os.path.isabs(path) or len([part for part in path.split(os.sep) if part]) < 2:
         raise GpufleetError("path=%s: give an absolute path below a directory of its own" % path)
     if os.path.lexists(path) and not os.path.isdir(path):
         raise GpufleetError("path=%s exists and is not a directory: choose another path or remove it" % path)
