@@ -19,7 +19,7 @@ from ..errors import GpufleetError
 from ..version import VERSION
 from . import store
 from .fetch import Part, check_space, fetch_all, keep_held, split_held
-from .files import ModelFile, gib, problem_with
+from .files import ModelFile, human, problem_with
 from .selection import RECORD, unmatched
 from .source import Source, Wish
 from .view import View, look, settle
@@ -235,7 +235,7 @@ def _summary(view: View, source: Source, work: t.Optional[Work] = None, changed:
         lines += ["owner or mode: %s" % path for path in view.permissions]
     else:
         lines = ["%s: %s" % (source.revision, view.revision)]
-        lines += ["fetched: %s (%s)" % (one.path, gib(one.size)) for one in work.downloaded]
+        lines += ["fetched: %s (%s)" % (one.path, human(one.size)) for one in work.downloaded]
         lines += ["verified again: %s" % one.path for one in work.rechecked]
     return "\n".join(lines) + "\n"
 

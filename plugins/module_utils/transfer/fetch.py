@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import GpufleetError
 from . import store
-from .files import ModelFile, gib, problem_with
+from .files import ModelFile, human, problem_with
 from .source import Source, Wish
 
 _ATTEMPTS = 3
@@ -89,7 +89,7 @@ def check_space(path: str, source: Source, missing: t.Sequence[ModelFile]) -> No
         raise GpufleetError(
             "%s needs %d bytes (%s) more and the file system of %s has %d free: %s short. "
             "Free that much, or set store to a directory on a larger file system"
-            % (source.label, needed, gib(needed), path, free, gib(needed - free)),
+            % (source.label, needed, human(needed), path, free, human(needed - free)),
             needed_bytes=needed,
             free_bytes=free,
             short_bytes=needed - free,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ..errors import GpufleetError
 
 PIECE = 4 * 1024 * 1024
+MIB = 1024**2
 GIB = 1024**3
 
 
@@ -76,5 +77,8 @@ def problem_with(path: str, wanted: ModelFile) -> t.Optional[str]:
     return None
 
 
-def gib(size: int) -> str:
-    return "%.2f GiB" % (size / GIB) if size >= GIB // 100 else "%d bytes" % size
+def human(size: int) -> str:
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
+        if size >= unit // 10:
+            return "%.1f %s" % (size / unit, name)
+    return "%d bytes" % size

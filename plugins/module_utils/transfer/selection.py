@@ -12,7 +12,7 @@ import re
 import typing as t
 
 from ..errors import GpufleetError
-from .files import ModelFile, gib
+from .files import ModelFile, human
 
 RECORD = "gpufleet.json"
 
@@ -111,7 +111,7 @@ def _refuse_many_ggufs(chosen: t.Sequence[ModelFile], source: str) -> None:
             key = _SPLIT.sub("-*.gguf", one.path)
             sets[key] = sets.get(key, 0) + one.size
     if len(sets) > 1:
-        listed = ["%s (%s)" % (name, gib(size)) for name, size in sorted(sets.items())]
+        listed = ["%s (%s)" % (name, human(size)) for name, size in sorted(sets.items())]
         raise GpufleetError(
             "%s holds %d GGUF models. Set include to the one you want, with the other files it needs: %s"
             % (source, len(sets), _some(listed, 40))

@@ -60,8 +60,8 @@ def test_several_ggufs_are_the_users_decision():
         chosen("README.md", "m-Q4_K_M.gguf", "m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf")
     assert str(caught.value) == (
         "org/model holds 2 GGUF models. Set include to the one you want, with the other files it needs: "
-        "m-Q4_K_M.gguf (0.01 GiB), m-Q8_0-*.gguf (0.02 GiB)"
-    ).replace("0.01 GiB", "10485760 bytes")
+        "m-Q4_K_M.gguf (10.0 MiB), m-Q8_0-*.gguf (20.0 MiB)"
+    )
 
 
 @pytest.mark.parametrize(
