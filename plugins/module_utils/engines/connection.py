@@ -129,13 +129,15 @@ class Stream:
 
     def pieces(self, silence_s: t.Callable[[], float]) -> t.Iterator[bytes]:
         """What comes, as it comes; ``silence_s()`` is how long the next piece may take, at most."""
-        while True:
+        while not self._response.isclosed():  # it closes itself, and the socket, after the last byte
             with self._client.naming_failures("while it answered"):
                 left = silence_s()
                 if left <= 0:
                     raise socket.timeout
                 self._socket.settimeout(left)
                 piece = self._response.read1(65536)
+                if not piece and self._response.length:  # what the headers promised and did not come
+                    raise http.client.IncompleteRead(b"")
             if not piece:
                 return
             self._read += len(piece)

@@ -355,7 +355,8 @@ class StandIn:
             bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((host, port))
-            self.url = "%s://%s:%d" % ("https" if self.tls else "http", host, bound.getsockname()[1])
+            shown = "[%s]" % host if ":" in host else host
+            self.url = "%s://%s:%d" % ("https" if self.tls else "http", shown, bound.getsockname()[1])
         self._server = _ThreadingServer(self, bound)
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
