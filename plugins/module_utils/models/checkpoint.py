@@ -111,8 +111,8 @@ def _parts(
     name, sharding = place.name, place.sharding
     if place.place == "skipped":
         return [(name, "replicated", (1, 1))]
-    if place.place == "vision" and (len(tensor.shape) > 2 or shape.family == "gemma4"):
-        return [("vision", "replicated", (1, 1))]  # convolutions, and towers that run as they are
+    if place.place == "vision" and _whole_in_tower(tensor, shape):
+        return [("vision", "replicated", (1, 1))]
     if name == "attention.qkv" and place.layer is not None:
         layer = shape.layers[place.layer]
         queries = layer.heads * layer.head_size
@@ -134,6 +134,12 @@ def _parts(
     if name in ("norm.q", "norm.k") and family(shape.family).qk_norm != "full":
         return [("norm.qk", "replicated", (1, 1))]
     return [(name, sharding, (1, 1))]
+
+
+def _whole_in_tower(tensor: Tensor, shape: Shape) -> bool:
+    """Convolutions, towers that run as Transformers has them, and InternVL's plain projector."""
+    plain_projector = shape.model_type.startswith("internvl") and "projector" in tensor.name
+    return len(tensor.shape) > 2 or shape.family == "gemma4" or plain_projector
 
 
 def _two_dimensional(tensor: Tensor) -> bool:

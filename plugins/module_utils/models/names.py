@@ -31,7 +31,7 @@ _TOWER = re.compile(
 _TOWER_WHOLE = re.compile(
     r"norm|ln_|embed|pos|patch_conv|merging_layer|mlp1\.|ln_q|cls|class_token|image_newline|mm_input_projection"
 )
-_TOWER_COLUMN_BIAS = re.compile(r"(qkv|[qkv]_proj|fc1|linear_fc1|gate_proj|up_proj|linear_1)\.bias$")
+_TOWER_COLUMN_BIAS = re.compile(r"(qkv|[qkv]_proj|fc1|linear_fc1|gate_proj|up_proj|linear_1|mlp\.0)\.bias$")
 _AUDIO = re.compile(r"(?:^|\.)(?:audio_tower|audio_model|audio_encoder|speech_encoder|embed_audio|encoder_projector)\.")
 _EMBED = re.compile(r"(?:^|\.)(?:embed_tokens|wte|embed_in|tok_embeddings|word_embeddings|embedding|embeddings)\.")
 _HEAD = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output|score|classifier)\.(?!dense)")
