@@ -14,6 +14,7 @@ cuBLAS) lies outside the budget: it has to fit beside it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import typing as t
 
@@ -103,7 +104,9 @@ def activation_bytes(model: Model, split: Split, batch: Batch, dtype: str) -> Ra
         forward = Range(forward.low, forward.expected + int(0.75 * fixed), forward.high + int(2.25 * fixed))
     rows = min(batch.max_num_seqs, tokens)
     sampler = ZERO if model.task == "embed" else scaled(rows * model.vocab_size, 10, 14, 30)
-    peak = Range(*(max(pair) for pair in zip(dataclasses.astuple(forward), dataclasses.astuple(sampler))))
+    peak = Range(
+        max(forward.low, sampler.low), max(forward.expected, sampler.expected), max(forward.high, sampler.high)
+    )
     if not model.multimodal:
         return peak
     # The vision tower is profiled with the largest items the limits allow.
@@ -141,6 +144,8 @@ class Budget:
     sampler_state: Range
     graphs: Range
     runtime: Range
+    free: int = 0  # before this engine's own CUDA context
+    outside: Range = ZERO  # that context and NCCL
     fixed_kv: t.Optional[int] = None  # kv_cache_memory_bytes, which replaces the arithmetic
 
     @property
@@ -148,13 +153,13 @@ class Budget:
         """What vLLM claims at start: its own ceil(total * utilization)."""
         return math.ceil(self.total * self.utilization)
 
-    @property
+    @functools.cached_property
     def overhead(self) -> Range:
         """Everything in the budget but the weights and the KV cache."""
         terms = (exactly(self.mla_copy), self.activation, self.sampler_state, self.graphs, self.runtime)
         return Range(sum(x.low for x in terms), sum(x.expected for x in terms), sum(x.high for x in terms))
 
-    @property
+    @functools.cached_property
     def kv(self) -> Range:
         """What is left for the KV cache; low is what the plan promises."""
         if self.fixed_kv is not None:
@@ -165,5 +170,19 @@ class Budget:
 
     @property
     def missing(self) -> int:
-        """Bytes short of holding the weights and the expected overhead alone; 0 when there is room."""
-        return max(0, self.weights + self.overhead.expected - self.requested)
+        """Bytes short of holding the weights and the expected overhead alone; 0 when there is room.
+
+        A fixed KV cache is one more of them, and only what is really free is its limit: vLLM does not check it against
+        gpu_memory_utilization (v1/worker/gpu_worker.py determine_available_memory).
+        """
+        taken = self.weights + self.overhead.expected
+        if self.fixed_kv is not None:
+            return max(0, taken + self.fixed_kv + self.outside.expected - self.free)
+        return max(0, taken - self.requested)
+
+    @property
+    def safe(self) -> bool:
+        """Whether a fixed KV cache fits even if everything else takes its most."""
+        if self.fixed_kv is None:
+            return True
+        return self.weights + self.overhead.high + self.fixed_kv + self.outside.high <= self.free

@@ -47,7 +47,7 @@ class CpuFit:
     weights: int  # per rank
     activation: Range
     kv_bytes: int  # per rank, whole GiB unless fixed
-    room: int  # for the KV cache of one rank
+    room: int  # for the KV cache of one rank; negative when even the weights do not fit
     node_bytes: int
     reserve: int
 
@@ -64,8 +64,11 @@ class CpuFit:
     @property
     def processes(self) -> Range:
         extra = self.split.ranks - 1
-        pairs = zip(dataclasses.astuple(_PROCESSES), dataclasses.astuple(_WORKER))
-        return Range(*(base + extra * more for base, more in pairs))
+        return Range(
+            _PROCESSES.low + extra * _WORKER.low,
+            _PROCESSES.expected + extra * _WORKER.expected,
+            _PROCESSES.high + extra * _WORKER.high,
+        )
 
     @property
     def host_bytes(self) -> int:
@@ -156,7 +159,7 @@ def _work_out(model: Model, host: Host, wishes: Wishes, draft: Draft) -> CpuFit:
         node_bytes = max(nodes, default=host.memory_total_bytes)
     reserve = max(GIB, host.memory_total_bytes // 10)
     shared = (_PROCESSES.expected + reserve) // max(1, len(nodes)) if split.ranks > 1 else _PROCESSES.expected + reserve
-    room = max(0, node_bytes - shared - weights - activation.expected)
+    room = node_bytes - shared - weights - activation.expected
     kv_bytes, context = _kv_space(layout, context, batch, room, wishes)
     return CpuFit(
         split, dtype, kv_dtype, layout, batch, context, weights, activation, kv_bytes, room, node_bytes, reserve
@@ -253,7 +256,7 @@ def _numbers(fit: CpuFit, host: Host, limit: int) -> t.Dict[str, t.Any]:
         "activation_peak_bytes": fit.activation.as_dict(),
         "runtime_bytes": fit.processes.as_dict(),
         "cuda_graph_bytes": budget.ZERO.as_dict(),
-        "kv_room_bytes": fit.room,
+        "kv_room_bytes": max(0, fit.room),
         "kv_bytes_per_token": fit.layout.token_bytes,
         "kv_bytes_per_block": max(fit.layout.bytes_per_block, default=0),
         "kv_groups": len(fit.layout.groups),

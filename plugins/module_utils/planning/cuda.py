@@ -235,6 +235,7 @@ def _choose(fits: t.Sequence[Fit], wishes: Wishes, model: Model) -> Fit:
     working = [fit for fit in fits if fit.promised] or [fit for fit in fits if fit.fits]
     if not working:
         return min(fits, key=lambda fit: (fit.short, fit.split.ranks))
+    working = [fit for fit in working if fit.split.pp == 1] or working  # stages only where tensor parallelism cannot
     comfortable = [fit for fit in working if fit.comfortable]
     if wishes.prefer == "latency":
         fast = [fit for fit in comfortable or working if _gains_speed(fit)]

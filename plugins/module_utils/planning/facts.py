@@ -63,7 +63,7 @@ class Quantization:
     kv_cache_dtype: t.Optional[str]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # equal to itself alone: what is computed from it can be remembered
 class Model:
     architecture: str
     model_type: str
@@ -186,7 +186,7 @@ def _read_group(entry: t.Mapping[str, t.Any]) -> Group:
     return Group(
         name=entry["name"],
         place=entry["place"],
-        layers=tuple(entry.get("layers") or ()),
+        layers=tuple(sorted(entry.get("layers") or ())),
         parameters=int(entry["parameters"]),
         bytes=int(entry["bytes"] if held is None else held),
         dtype=entry.get("dtype") or "bfloat16",

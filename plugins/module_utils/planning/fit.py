@@ -23,7 +23,7 @@ MOST_UTILIZATION = 0.95
 _HEADROOM = 0.02  # of a GPU's memory, for what grows after the start
 _UNIFIED_HEADROOM = 0.10  # the system lives in the same memory
 # Requests of full length that should fit at once before a plan counts as comfortable.
-_COMFORTABLE = {"latency": 1, "balanced": 4, "throughput": 8}
+_COMFORTABLE = {"latency": 1, "balanced": 4, "throughput": 4}
 COMFORTABLE_CONTEXT = 32768
 _DEFAULT_LIMIT = 32768  # where the model states no limit
 
@@ -54,7 +54,7 @@ class Fit:
         """Bytes per GPU that are missing for one request of the whole context; 0 when it fits."""
         needed = self.layout.needed(self.context, self.batch.max_num_batched_tokens)
         if self.budget.fixed_kv is not None:
-            return max(self.start_short, needed - self.budget.fixed_kv, 0)
+            return max(self.start_short, needed - self.budget.fixed_kv, self.budget.missing)
         room = self.budget.requested - self.budget.weights - self.budget.overhead.expected
         return max(self.start_short, needed - room, 0)
 
@@ -91,6 +91,8 @@ def work_out(
             sampler_state=budget.sampler_state_bytes(model, batch),
             graphs=budget.graph_bytes(model, split, batch),
             runtime=budget.runtime_bytes(split),
+            free=min(seat.free for seat in seats),
+            outside=budget.context_bytes(split),
             fixed_kv=fixed_kv,
         )
 
@@ -102,11 +104,13 @@ def work_out(
         context = wishes.context or choose_context(layout, memory.kv.low, limit, batch, wishes)
         if wishes.fixed("max_num_seqs") is None and wishes.concurrency is None:
             tokens = layout.capacity(memory.kv.low, context, steps)[1]
-            fewer = dataclasses.replace(batch, max_num_seqs=batching.sequences_for(tokens, context, batch.max_num_seqs))
+            fewer = dataclasses.replace(
+                batch, max_num_seqs=batching.sequences_for(tokens, context, batch.max_num_seqs, wishes.prefer)
+            )
             if fewer != batch:
                 batch, memory = fewer, budget_for(fewer)
                 context = wishes.context or choose_context(layout, memory.kv.low, limit, batch, wishes)
-        promised = not start_short and layout.fits(memory.kv.low, context, steps)
+        promised = not start_short and memory.safe and layout.fits(memory.kv.low, context, steps)
         if promised:
             break
     return Fit(
@@ -183,7 +187,7 @@ def choose_utilization(seats: t.Sequence[Seat], split: Split, wishes: Wishes) ->
 def choose_context(layout: CacheLayout, kv_bytes: int, limit: int, batch: Batch, wishes: Wishes) -> int:
     """The longest context of which enough requests fit at once; at least the longest of which one fits.
 
-    Enough is the concurrency asked for, else 4 (latency 1, throughput 8); rather fewer requests than less than 8192 tokens.
+    Enough is the concurrency asked for, else 4 (latency 1); rather fewer requests than less than 8192 tokens.
     """
     requests = wishes.concurrency or _COMFORTABLE[wishes.prefer]
     while True:

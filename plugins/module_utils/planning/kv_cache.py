@@ -10,7 +10,9 @@ platforms/interface.py _align_hybrid_block_size, model_executor/models/config.py
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 import typing as t
 
 from ..errors import GpufleetError
@@ -60,7 +62,15 @@ class CacheLayout:
     def blocks_per_request(self, context: int, batched_tokens: int) -> int:
         """Blocks that one request of ``context`` tokens claims, over all groups."""
         inflight = self.inflight_batches * batched_tokens
-        return sum(_request_blocks(group.cache, context, inflight, self.prefix_caching) for group in self.groups)
+        return sum(
+            number * _request_blocks(cache, context, inflight, self.prefix_caching)
+            for cache, number in self._kinds.items()
+        )
+
+    @functools.cached_property
+    def _kinds(self) -> t.Dict[LayerCache, int]:
+        """How many groups are alike."""
+        return dict(collections.Counter(group.cache for group in self.groups))
 
     def num_blocks(self, available: int) -> int:
         """Blocks that ``available`` bytes per rank give: the rank with the least decides."""
@@ -90,7 +100,9 @@ class CacheLayout:
     def largest_context(self, available: int, limit: int, batched_tokens: int, requests: int = 1) -> int:
         """The longest context of which ``requests`` fit at once, up to ``limit``; 0 when not even one token does."""
         usable = self.num_blocks(available) - 1
-        low, high = 0, limit
+        if usable <= 0 or requests * self.blocks_per_request(limit, batched_tokens) <= usable:
+            return limit if usable > 0 else 0
+        low, high = 0, limit - 1
         while low < high:
             middle = (low + high + 1) // 2
             if requests * self.blocks_per_request(middle, batched_tokens) <= usable:
@@ -100,6 +112,7 @@ class CacheLayout:
         return low
 
 
+@functools.lru_cache(maxsize=256)
 def layout(
     model: Model,
     split: Split,
@@ -169,7 +182,11 @@ def _layer_caches(
     model: Model, tp: int, dtype: str, kv_dtype: str, block_size: int, alignment: int, state_dtype: t.Optional[str]
 ) -> t.Dict[int, LayerCache]:
     kinds = model.layer_kinds[: model.layers - model.kv_shared_layers]  # layers that share keep nothing of their own
-    sizes = {layer: token_bytes(model, layer, tp, dtype, kv_dtype) for layer in range(len(kinds))}
+    plain = {kind: kind != "mla" and token_bytes(model, kinds.index(kind), tp, dtype, kv_dtype) for kind in set(kinds)}
+    sizes = {
+        layer: token_bytes(model, layer, tp, dtype, kv_dtype) if kind == "mla" or model.per_layer else plain[kind]
+        for layer, kind in enumerate(kinds)
+    }
     state = state_bytes(model.linear, tp, dtype, state_dtype) if model.linear and "linear" in kinds else 0
     padded_state = state
     attention = [size for size in sizes.values() if size]
@@ -178,16 +195,23 @@ def _layer_caches(
         step = max(alignment, block_size, 128 if "mla" in kinds else 1)
         block_size = max(block_size, step * ceil_div(state, step * attention[0]))
         padded_state = block_size * attention[0]
-    caches = {}
+    caches: t.Dict[int, LayerCache] = {}
+    known: t.Dict[t.Tuple[str, int], LayerCache] = {}  # most layers are alike
     for layer, kind in enumerate(kinds):
         if kind == "none":
             continue
-        if kind == "linear":
-            caches[layer] = LayerCache("linear", 0, state, 0, block_size, padded_state)
-            continue
-        window = model.sliding_window if kind == "sliding" else model.attention_chunk if kind == "chunked" else 0
-        caches[layer] = LayerCache(kind, sizes[layer], 0, window or 0, block_size, block_size * sizes[layer])
+        key = (kind, sizes[layer])
+        if key not in known:
+            known[key] = _layer_cache(model, kind, sizes[layer], block_size, state, padded_state)
+        caches[layer] = known[key]
     return caches
+
+
+def _layer_cache(model: Model, kind: str, size: int, block_size: int, state: int, padded_state: int) -> LayerCache:
+    if kind == "linear":
+        return LayerCache("linear", 0, state, 0, block_size, padded_state)
+    window = model.sliding_window if kind == "sliding" else model.attention_chunk if kind == "chunked" else 0
+    return LayerCache(kind, size, 0, window or 0, block_size, block_size * size)
 
 
 def _without_windows(caches: t.Dict[int, LayerCache]) -> t.Dict[int, LayerCache]:
@@ -205,12 +229,14 @@ def _group(caches: t.Dict[int, LayerCache]) -> t.Tuple[CacheGroup, ...]:
     if not caches:
         return ()
     first = next(iter(caches.values()))
-    if all(_same_type(first, cache) for cache in caches.values()):
+    distinct = set(caches.values())
+    if all(_same_type(first, cache) for cache in distinct):
         return (CacheGroup(first, {layer: cache.page_bytes for layer, cache in caches.items()}),)
-    page = max(cache.page_bytes for cache in caches.values())
+    page = max(cache.page_bytes for cache in distinct)
+    unified = {cache: _unified(cache, page) for cache in distinct}
     buckets: t.Dict[LayerCache, t.List[int]] = {}
     for layer, cache in caches.items():
-        buckets.setdefault(_unified(cache, page), []).append(layer)
+        buckets.setdefault(unified[cache], []).append(layer)
     least, most = min(map(len, buckets.values())), max(map(len, buckets.values()))
     size = most if most < least * 1.5 else least
     groups = []

@@ -28,7 +28,7 @@ CODES: t.Dict[str, str] = {
     "mixed_gpus": "The GPUs asked for are of different models.",
     "exclusive_process": "A parallel engine on GPUs in exclusive-process mode.",
     "heads_not_divisible": "The tensor parallel size does not fit the model's heads.",
-    "size_not_divisible": "The tensor parallel size does not fit the vocabulary, an intermediate size or a quantization block.",
+    "size_not_divisible": "The tensor parallel size does not fit the vocabulary, an intermediate size or a weight block.",
     "model_unsupported": "vLLM cannot load weights in this format.",
     "dtype_unsupported": "The GPU cannot compute in the dtype that the model needs.",
     "quantization_unsupported": "The GPU has no kernels for the weights' quantization.",

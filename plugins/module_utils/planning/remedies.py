@@ -29,9 +29,12 @@ def memory_refusal(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], 
     short = fit.short
     held = refusals.held_text(fit.seats)
     if held and work_out(model, [_emptied(seat) for seat in fit.seats], fit.split, fit.linked, wishes).fits:
-        message = "Other processes hold memory on %s (%s): %s%s short. Without them the model fits." % (
-            where, held, gib(short), each
-        )  # fmt: skip
+        message = "The memory of %s is taken: %s. %s%s short; without them the model fits." % (
+            where,
+            held,
+            gib(short),
+            each,
+        )
         return Refusal("foreign_processes", message, short, _remedies(model, host, fit, seats, wishes))
     if fit.start_short:
         message = "gpu_memory_utilization %.2f claims %s of %s, %s free: vLLM would refuse to start, %s%s short." % (
@@ -41,6 +44,20 @@ def memory_refusal(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], 
             gib(min(seat.free for seat in fit.seats)),
             gib(short),
             each,
+        )
+        return Refusal("too_little_memory", message, short, _remedies(model, host, fit, seats, wishes))
+    if fit.budget.missing and fit.budget.fixed_kv is not None:
+        message = (
+            "Weights (%s), buffers (%s) and the fixed KV cache (%s) need more than the %s free on %s: %s%s short."
+            % (
+                gib(fit.budget.weights),
+                gib(fit.budget.overhead.expected),
+                gib(fit.budget.fixed_kv),
+                gib(fit.budget.free),
+                where,
+                gib(short),
+                each,
+            )
         )
         return Refusal("too_little_memory", message, short, _remedies(model, host, fit, seats, wishes))
     if fit.budget.missing:
@@ -119,6 +136,8 @@ def _remedies(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], wishe
         found.append(more)
     found.extend(_quantized(model, fit, wishes, cap))
     one = fit.split.ranks == 1
+    if smallest_gpu(fit) <= fit.budget.total:  # the GPU itself is large enough
+        return found
     found.append(
         "%s with %s or more%s"
         % ("a GPU" if one else "%d GPUs" % fit.split.ranks, gib(smallest_gpu(fit)), "" if one else " each")

@@ -10,7 +10,9 @@ fused_moe/layer.py, distributed/utils.py get_pp_indices, attention/mla_attention
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import functools
 import typing as t
 
 from .facts import Group, Model, element_bytes
@@ -56,7 +58,8 @@ def stages(layers: int, pp: int) -> t.List[t.Tuple[int, int]]:
     return result
 
 
-def rank_bytes(model: Model, split: Split, dtype: str, online: t.Optional[str] = None) -> t.List[int]:
+@functools.lru_cache(maxsize=256)
+def rank_bytes(model: Model, split: Split, dtype: str, online: t.Optional[str] = None) -> t.Tuple[int, ...]:
     """Weight bytes of one rank of each pipeline stage.
 
     ``dtype`` is the compute dtype vLLM runs with, ``online`` the quantization it applies while loading.
@@ -70,7 +73,9 @@ def rank_bytes(model: Model, split: Split, dtype: str, online: t.Optional[str] =
                 totals[0] += share * len(group.layers)
                 continue
             for stage, (first, end) in enumerate(bounds):
-                totals[stage] += share * sum(1 for layer in group.layers if first <= layer < end)
+                totals[stage] += share * (
+                    bisect.bisect_left(group.layers, end) - bisect.bisect_left(group.layers, first)
+                )
         elif group.place == "embed":
             totals[0] += share
             if model.tied_embeddings and split.pp > 1:
@@ -79,7 +84,7 @@ def rank_bytes(model: Model, split: Split, dtype: str, online: t.Optional[str] =
             totals[-1] += share
         else:  # the vision tower runs where the embeddings are
             totals[0] += share
-    return totals
+    return tuple(totals)
 
 
 def group_share(model: Model, group: Group, split: Split, dtype: str, online: t.Optional[str]) -> int:

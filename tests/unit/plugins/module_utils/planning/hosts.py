@@ -36,14 +36,14 @@ def model(name: str, **changes: t.Any) -> t.Dict[str, t.Any]:
     return facts_from_config(dict(CONFIGS[name], **changes))
 
 
-def gpu(index: int, name: str, **changes: t.Any) -> t.Dict[str, t.Any]:
-    total, kept, capability = CARDS[name]
+def gpu(index: int, card_name: str, **changes: t.Any) -> t.Dict[str, t.Any]:
+    total, kept, capability = CARDS[card_name]
     held = sum(process["memory_bytes"] for process in changes.get("processes", ()))
     card: t.Dict[str, t.Any] = {
         "index": index,
         "uuid": "GPU-%08d-0000-4000-8000-000000000000" % index,
         "vendor": "nvidia",
-        "name": name,
+        "name": card_name,
         "pci_bus_id": "0000:%02x:00.0" % (index + 1),
         "memory_total_bytes": total * MIB,
         "memory_free_bytes": (total - kept) * MIB - held,
@@ -70,7 +70,9 @@ def gpus(number: int, name: str, linked: bool = False) -> t.List[t.Dict[str, t.A
     ]
 
 
-def process(memory_gib: float, unit: t.Optional[str] = None, name: str = "python3", pid: int = 4711) -> t.Dict[str, t.Any]:
+def process(
+    memory_gib: float, unit: t.Optional[str] = None, name: str = "python3", pid: int = 4711
+) -> t.Dict[str, t.Any]:
     return {"pid": pid, "name": name, "memory_bytes": int(memory_gib * GIB), "unit": unit}
 
 

@@ -32,7 +32,10 @@ from ansible_collections.gpufleet.llm.plugins.module_utils.planning.arguments im
         ({"middleware": ["x.y", "z"]}, ["--middleware", "x.y", "--middleware", "z"]),
         ({"allowed_origins": ["https://a"]}, ["--allowed-origins", '["https://a"]']),
         ({"lora_modules": [{"name": "l", "path": "/p"}]}, ["--lora-modules", '{"name":"l","path":"/p"}']),
-        ({"disable_access_log_for_endpoints": "/health,/ping"}, ["--disable-access-log-for-endpoints", "/health,/ping"]),
+        (
+            {"disable_access_log_for_endpoints": "/health,/ping"},
+            ["--disable-access-log-for-endpoints", "/health,/ping"],
+        ),
     ],
 )
 def test_words(settings, words):

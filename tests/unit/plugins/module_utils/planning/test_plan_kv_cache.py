@@ -119,9 +119,7 @@ def test_smaller_pages_of_another_kind_get_longer_blocks():
 
 def test_recurrent_layers_set_the_block_size():
     """Qwen3-Next's shapes: 36 delta-net and 12 full layers with 2 KV heads of 256 (2048 bytes per token)."""
-    model = layered(
-        *(["linear"] * 3 + ["full"]) * 12, linear=DELTA_NET, kv_heads=2, head_size=256, value_head_size=256
-    )
+    model = layered(*(["linear"] * 3 + ["full"]) * 12, linear=DELTA_NET, kv_heads=2, head_size=256, value_head_size=256)
     state = (2 * 16 * 128 + 32 * 128) * 3 * 2 + 32 * 128 * 128 * 2
     assert recurrent.state_bytes(DELTA_NET, 1, "bfloat16") == state
     layout = kv_cache.layout(model, Split(), "bfloat16")

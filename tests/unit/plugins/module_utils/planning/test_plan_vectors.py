@@ -35,7 +35,7 @@ def test_formulas(vector):
     blocks, tokens, concurrency = layout.capacity(
         vector["available_kv_bytes"], vector["max_model_len"], vector["max_num_batched_tokens"]
     )
-    assert weights.rank_bytes(model, split, "bfloat16") == [vector["weight_bytes_per_rank"]]
+    assert weights.rank_bytes(model, split, "bfloat16") == (vector["weight_bytes_per_rank"],)
     assert layout.token_bytes == vector["kv_bytes_per_token"]
     assert blocks == vector["num_gpu_blocks"]
     assert tokens == vector["kv_cache_size_tokens"]
