@@ -12,10 +12,13 @@ from ..errors import GpufleetError
 from .trees import Tree
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
+_RETRIES = 2  # a hub that stays busy shall be reported, not waited for
 
 
 class HubTree(Tree):
     """One revision of a repository. Needs huggingface_hub."""
+
+    parallel = 8
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class HubTree(Tree):
         headers = dict(hub.utils.build_hf_headers(token=self._token))
         headers["Range"] = "bytes=%d-%d" % (offset, offset + length - 1)
         headers["Accept-Encoding"] = "identity"
-        response = hub.utils.get_session().get(url, headers=headers, timeout=self._timeout)
+        response = hub.utils.http_backoff("GET", url, headers=headers, timeout=self._timeout, max_retries=_RETRIES)
         hub.utils.hf_raise_for_status(response)
         data = response.content
         if response.status_code == 200:  # a mirror that knows no ranges sends the whole file

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import GpufleetError
 from . import completeness, hub
@@ -64,7 +65,9 @@ def _repository(tree: Tree, problems: t.List[str]) -> dict:
         return _gguf(tree, _only_gguf(tree, names), problems)
     if config is None:
         beside = (
-            " It has params.json only: use the repository's Transformers files." if tree.json("params.json") else ""
+            " It has params.json only: use the repository's Transformers files."
+            if "params.json" in tree.files()
+            else ""
         )
         raise GpufleetError("%s has no config.json: that is not a model's directory.%s" % (tree.source, beside))
     if not names:
@@ -74,12 +77,13 @@ def _repository(tree: Tree, problems: t.List[str]) -> dict:
     tensors: t.Optional[t.Dict[str, t.List[Tensor]]] = None
     if kind == "safetensors" and names:
         tensors = {}
-        for name in names:
-            header = read_header(tree.reader(name), tree.place(name))
-            problem = completeness.size_problem(tree, name, header.file_bytes)
-            if problem:
-                problems.append(problem)
-            tensors[name] = header.tensors
+        with ThreadPoolExecutor(tree.parallel) as pool:  # a large model has hundreds of files
+            headers = pool.map(lambda name: read_header(tree.reader(name), tree.place(name)), names)
+            for name, header in zip(names, headers):
+                problem = completeness.size_problem(tree, name, header.file_bytes)
+                if problem:
+                    problems.append(problem)
+                tensors[name] = header.tensors
         if any("missing" in problem for problem in problems):
             tensors = None  # part of the weights would be taken for all of them
     facts = facts_from_config(config, tree.json("hf_quant_config.json"), tensors)

@@ -22,6 +22,7 @@ class Tree:
 
     source: str
     revision: t.Optional[str] = None
+    parallel = 1  # how many files are worth reading at the same time
 
     def files(self) -> t.Dict[str, int]:
         """Path below the model -> size in bytes."""
