@@ -18,7 +18,8 @@ version_added: 0.1.0
 author:
   - gpufleet.llm contributors (@gpufleet)
 description:
-  - Shows what a plan decides, where the memory of a GPU goes, the command that follows, and the reason of every decision.
+  - Shows what a plan decides, where the memory of a GPU goes, the command that follows, and the reason of every
+    decision.
   - Plain ASCII of at most 100 columns.
 positional: hardware, model
 options:

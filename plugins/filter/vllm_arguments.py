@@ -19,16 +19,19 @@ author:
   - gpufleet.llm contributors (@gpufleet)
 description:
   - Renders a dictionary of C(vllm serve) options as a list of words, sorted by option.
-  - A boolean becomes C(--name) or C(--no-name), a dictionary one word of JSON, a list several words. Nothing is ever joined with
+  - A boolean becomes C(--name) or C(--no-name), a dictionary one word of JSON, a list several words. Nothing is ever
+    joined with
     an equals sign, and an empty value is refused, since vLLM reads both differently from what one expects.
 positional: engine_version
 options:
   _input:
-    description: Settings by vLLM's names, with dashes or underscores, for example RV(gpufleet.llm.vllm_plan#module:plan.settings).
+    description: Settings by vLLM's names, with dashes or underscores, for example
+      RV(gpufleet.llm.vllm_plan#module:plan.settings).
     type: dict
     required: true
   engine_version:
-    description: Version of vLLM that will read the words. An option that it does not have is an error naming the replacement.
+    description: Version of vLLM that will read the words. An option that it does not have is an error naming the
+      replacement.
     type: str
     default: 0.33.0
 """

@@ -12,13 +12,19 @@ version_added: 0.1.0
 author:
   - gpufleet.llm contributors (@gpufleet)
 description:
-  - Works out from hardware facts and model facts on which GPUs a model runs, how it is split over them, and with which context,
-    batch sizes and memory share, and what the KV cache then holds. Every decision comes with a sentence that gives the reason.
-  - Weight bytes, KV cache bytes per token, blocks, tokens and concurrency are computed exactly as vLLM computes them. What the
-    engine takes beside that (activation peak, CUDA graphs, buffers) is estimated by class of model, and given as a range.
-  - Pure computation. It reads nothing from the host and changes nothing, so it can run anywhere, also on the controller for a
+  - Works out from hardware facts and model facts on which GPUs a model runs, how it is split over them, and with
+    which context,
+    batch sizes and memory share, and what the KV cache then holds. Every decision comes with a sentence that gives
+    the reason.
+  - Weight bytes, KV cache bytes per token, blocks, tokens and concurrency are computed exactly as vLLM computes them.
+    What the
+    engine takes beside that (activation peak, CUDA graphs, buffers) is estimated by class of model, and given as a
+    range.
+  - Pure computation. It reads nothing from the host and changes nothing, so it can run anywhere, also on the
+    controller for a
     host that does not exist yet. The same input gives the same plan.
-  - A model that does not fit is not an error of this module. RV(plan.refusal) then says what is short and what would help.
+  - A model that does not fit is not an error of this module. RV(plan.refusal) then says what is short and what would
+    help.
 options:
   concurrency:
     description:
@@ -29,7 +35,8 @@ options:
   context:
     description:
       - Tokens of prompt and answer together that one request may have. Becomes C(max_model_len).
-      - A number, also as V(32k) (32000) or V(32K) (32768), or V(auto) for the longest that leaves room for several requests.
+      - A number, also as V(32k) (32000) or V(32K) (32768), or V(auto) for the longest that leaves room for several
+        requests.
     type: str
     default: auto
   cuda_compatibility:
@@ -51,7 +58,8 @@ options:
     default: auto
   hardware:
     description:
-      - Hardware facts of the host, as M(gpufleet.llm.gpu_info) returns them in RV(gpufleet.llm.gpu_info#module:hardware).
+      - Hardware facts of the host, as M(gpufleet.llm.gpu_info) returns them in
+        RV(gpufleet.llm.gpu_info#module:hardware).
     type: dict
     required: true
   headroom_bytes:
@@ -67,7 +75,8 @@ options:
   own_units:
     description:
       - Names of systemd units whose processes on the GPU belong to the instance that is planned.
-      - What they hold counts as free, because they are gone when the planned engine starts. Name them only while they run.
+      - What they hold counts as free, because they are gone when the planned engine starts. Name them only while they
+        run.
     type: list
     elements: str
     default: []
@@ -110,12 +119,14 @@ options:
   settings:
     description:
       - Options of C(vllm serve) that are fixed, by their names with dashes or underscores.
-      - They are taken as given and planned around. An unknown or removed option is an error that names the replacement.
+      - They are taken as given and planned around. An unknown or removed option is an error that names the
+        replacement.
     type: dict
     default: {}
   variant:
     description:
-      - Build of vLLM to plan for. V(auto) is V(cuda) on a host with a GPU, even one that does not work, and V(cpu) otherwise.
+      - Build of vLLM to plan for. V(auto) is V(cuda) on a host with a GPU, even one that does not work, and V(cpu)
+        otherwise.
     type: str
     choices:
       - auto
@@ -209,7 +220,8 @@ plan:
       returned: success
       sample: {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "GPU-5a0e8f21-6a3b-4e7e-9f2c-0d8c1b7a3e55"}
     devices:
-      description: UUIDs of the chosen GPUs or of the MIG slice, their indices where a driver gives no UUIDs. Empty for a CPU.
+      description: UUIDs of the chosen GPUs or of the MIG slice, their indices where a driver gives no UUIDs. Empty
+        for a CPU.
       type: list
       elements: str
       returned: success
@@ -239,7 +251,8 @@ plan:
           type: int
           returned: on a GPU
         requested_bytes:
-          description: What vLLM claims at start, the total times C(gpu_memory_utilization), rounded up. On a CPU, all processes.
+          description: What vLLM claims at start, the total times C(gpu_memory_utilization), rounded up. On a CPU, all
+            processes.
           type: int
           returned: when there is a device
         unclaimed_bytes:
@@ -251,7 +264,8 @@ plan:
           type: dict
           returned: on a GPU
         claimed_bytes_per_gpu:
-          description: The claim and what lies outside of it together, to pass as O(reserved) when planning another instance.
+          description: The claim and what lies outside of it together, to pass as O(reserved) when planning another
+            instance.
           type: int
           returned: on a GPU
         weights_bytes_per_gpu:
@@ -345,7 +359,8 @@ plan:
           type: int
           returned: on a CPU
         start_timeout_s:
-          description: Seconds that a start may take, from a slow disk and with nothing compiled yet, before it counts as failed.
+          description: Seconds that a start may take, from a slow disk and with nothing compiled yet, before it counts
+            as failed.
           type: int
           returned: success
         cpu_cores:
@@ -363,7 +378,8 @@ plan:
       elements: str
       returned: success
     refusal:
-      description: Why there is no plan that fits, or null. The codes are listed in C(docs/refusals.md) of the collection.
+      description: Why there is no plan that fits, or null. The codes are listed in C(docs/refusals.md) of the
+        collection.
       type: dict
       returned: success
       contains:
@@ -387,7 +403,8 @@ plan:
           returned: when refused
     fingerprint:
       description:
-        - SHA-256 over the inputs that last, the model, the wishes, the settings, the versions and which hardware it is. Free
+        - SHA-256 over the inputs that last, the model, the wishes, the settings, the versions and which hardware it
+          is. Free
           memory and processes are not part of it.
       type: str
       returned: success

@@ -86,7 +86,7 @@ def quantization_problem(quantization: t.Optional[Quantization], capability: t.O
         return "%s %s" % (method, _GONE_FROM_VLLM[method])
     if capability is None:
         return None
-    least = _scheme_capability(method, (quantization.format or "").lower(), quantization.bits)
+    least = _scheme_capability(method, (quantization.format or "").lower())
     if capability < least:
         return "%s needs compute capability %s or higher, this GPU has %s" % (
             " ".join(filter(None, (method, quantization.format))), text(least), text(capability)
@@ -94,12 +94,16 @@ def quantization_problem(quantization: t.Optional[Quantization], capability: t.O
     return None
 
 
-def _scheme_capability(method: str, scheme: str, bits: t.Optional[int]) -> Capability:
-    if method == "compressed-tensors":
-        if "mxfp4" in scheme:
-            return (8, 0)
-        if "float" in scheme and "pack" not in scheme and "nvfp4" not in scheme and bits == 8:
-            return (8, 9)
+def weight_only(quantization: t.Optional[Quantization], capability: Capability) -> bool:
+    """8-bit float weights that run through Marlin, unpacked on the fly: the GPU has no fp8 arithmetic of its own."""
+    if quantization is None or quantization.bits != 8 or capability >= (8, 9):
+        return False
+    return "fp8" in quantization.method or "float" in (quantization.format or "")
+
+
+def _scheme_capability(method: str, scheme: str) -> Capability:
+    if method == "compressed-tensors" and "mxfp4" in scheme:
+        return (8, 0)
     return _QUANTIZATION_FROM.get(method, LEAST_CAPABILITY)
 
 

@@ -318,8 +318,8 @@ def _explain(model: Model, host: Host, fit: CpuFit, wishes: Wishes, draft: Draft
     concurrency = draft.numbers["max_concurrency"]
     if fit.fits and concurrency < fit.batch.max_num_seqs:
         draft.warnings.append(
-            "The KV cache holds %.1f of %d requests of the full %s tokens at once: more memory is not to be had. Shorter "
-            "ones run at once, the rest waits in the queue."
+            "The KV cache holds %.1f of %d requests of the full %s tokens at once: more memory is not to be had. "
+            "Shorter ones run at once, the rest waits in the queue."
             % (concurrency, fit.batch.max_num_seqs, format(fit.context, ","))
         )
     if model.mla:
@@ -342,8 +342,8 @@ def _memory_refusal(model: Model, host: Host, fit: CpuFit, wishes: Wishes) -> Re
     remedies.append("a host with %s or more" % gib(host.memory_total_bytes + max(short, 0) * fit.split.ranks + GIB))
     if fit.room < GIB or (wishes.fixed("kv_cache_memory_bytes") and fit.kv_bytes > fit.room):
         message = (
-            "Weights (%s), the engine's processes (%s), %s for the system and %s of KV cache need more than the %s there "
-            "are: %s short."
+            "Weights (%s), the engine's processes (%s), %s for the system and %s of KV cache need more than the %s "
+            "there are: %s short."
             % (
                 gib(fit.weights),
                 gib(fit.processes.expected),
@@ -354,10 +354,11 @@ def _memory_refusal(model: Model, host: Host, fit: CpuFit, wishes: Wishes) -> Re
             )
         )
         return Refusal("too_little_host_memory", message, max(short, 0), remedies)
+    short = max(fit.needed - fit.kv_bytes, 0)
     message = "One request of %s needs %s of KV cache, %s are left beside the weights (%s): %s short." % (
-        count(fit.context, "token"), gib(fit.needed), gib(fit.room), gib(fit.weights), gib(max(fit.needed - fit.kv_bytes, 0))
+        count(fit.context, "token"), gib(fit.needed), gib(fit.room), gib(fit.weights), gib(short)
     )  # fmt: skip
-    return Refusal("no_kv_cache_room", message, max(fit.needed - fit.kv_bytes, 0), remedies)
+    return Refusal("no_kv_cache_room", message, short, remedies)
 
 
 def _check_available(host: Host, fit: CpuFit, wishes: Wishes, draft: Draft) -> None:

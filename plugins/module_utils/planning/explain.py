@@ -23,6 +23,9 @@ def cuda(
     say(_gpus(host, fit, groups, wishes))
     say(_split(model, fit, groups, wishes))
     say(_dtype(model, fit, wishes))
+    cap = min(seat.device.capability or capability.LEAST_CAPABILITY for seat in fit.seats)
+    if capability.weight_only(model.quantization, cap):
+        say("The fp8 weights save memory, not time: compute capability %s unpacks them." % capability.text(cap))
     say(_utilization(fit, wishes))
     say(_context(model, fit, wishes))
     say(_batch(fit, wishes))
@@ -152,9 +155,8 @@ def _batch(fit: Fit, wishes: Wishes) -> str:
     elif wishes.concurrency:
         first = "max_num_seqs %d: the concurrency asked for" % sequences
     else:
-        first = "max_num_seqs %d: what the KV cache can feed; every slot costs sampler memory (vLLM's default is %d)" % (
-            sequences, 1024 if large else 256
-        )  # fmt: skip
+        first = "max_num_seqs %d: what the KV cache can feed" % sequences
+        first += "; every slot costs sampler memory (vLLM's default is %d)" % (1024 if large else 256)
     if wishes.fixed("max_num_batched_tokens"):
         second = "max_num_batched_tokens %d, fixed in settings" % tokens
     elif tokens < usual:
@@ -174,14 +176,15 @@ _STEP_REASONS = {
 def _warn(fit: Fit, wishes: Wishes, concurrency: float, draft: Draft) -> None:
     if not fit.promised:
         draft.warnings.append(
-            "This is tight: it fits as estimated (%s of KV cache), but if every buffer takes its most only %s are left. "
+            "This is tight: it fits as estimated (%s of KV cache), but if every buffer takes its most, %s are left. "
             "A shorter context or a smaller max_num_seqs gives room."
             % (gib(fit.budget.kv.expected), gib(fit.budget.kv.low))
         )
     if wishes.concurrency and concurrency < wishes.concurrency:
         draft.warnings.append(
-            "%d requests at once are asked for; the KV cache holds %.1f of the full %s tokens. Shorter ones run at once, "
-            "the rest waits in the queue." % (wishes.concurrency, concurrency, format(fit.context, ","))
+            "%d requests at once are asked for; the KV cache holds %.1f of the full %s tokens. "
+            "Shorter ones run at once, the rest waits in the queue."
+            % (wishes.concurrency, concurrency, format(fit.context, ","))
         )
     if fit.split.ranks > 1 and not fit.linked:
         sides = {seat.device.numa_node for seat in fit.seats if seat.device.numa_node is not None}

@@ -175,7 +175,8 @@ def _read_mla(mla: t.Mapping[str, t.Any]) -> Mla:
 _MODEL_IDENTITY = (
     "architecture", "model_type", "dtype", "layer_kinds", "hidden_size", "intermediate_size", "attention_heads",
     "kv_heads", "head_size", "value_head_size", "vocab_size", "max_position", "default_context", "sliding_window",
-    "attention_chunk", "kv_shared_layers", "tied_embeddings", "mla", "moe", "linear_attention", "per_layer", "quantization",
+    "attention_chunk", "kv_shared_layers", "tied_embeddings", "mla", "moe", "linear_attention", "per_layer",
+    "quantization",
     "tensor_groups", "source", "revision", "multimodal", "format", "task",
 )  # fmt: skip
 

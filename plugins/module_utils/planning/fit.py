@@ -166,7 +166,7 @@ def kv_layout(
 def choose_utilization(seats: t.Sequence[Seat], split: Split, wishes: Wishes) -> t.Tuple[float, int]:
     """gpu_memory_utilization, and the bytes by which vLLM's check at start would miss it.
 
-    vLLM refuses to start when less than ceil(total * utilization) is free after its own CUDA context and NCCL are set up
+    vLLM refuses to start when less than ceil(total * utilization) is free once its own CUDA context and NCCL are up
     (v1/worker/utils.py request_memory). So: what is free, less those at their largest, less the headroom; rounded down
     to a hundredth, never above 0.95.
     """

@@ -4,7 +4,8 @@
 
 """The KV cache: bytes per token, block groups, blocks, tokens, concurrency. Exact, as vLLM computes them.
 
-Sources: vllm 0.32 v1/core/kv_cache_utils.py, 0.33 v1/core/kv_cache_planning.py (same arithmetic), v1/kv_cache_interface.py,
+Sources: vllm 0.32 v1/core/kv_cache_utils.py, 0.33 v1/core/kv_cache_planning.py (same arithmetic),
+v1/kv_cache_interface.py,
 platforms/interface.py _align_hybrid_block_size, model_executor/models/config.py MambaModelConfig.
 """
 

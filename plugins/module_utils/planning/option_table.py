@@ -4,8 +4,9 @@
 
 """The options of ``vllm serve``: name and kind, for 0.32 and 0.33.
 
-Read from the definitions in vllm 0.32.0 and 0.33.0: engine/arg_utils.py, config/*.py, and entrypoints/launchers/cli_args.py
-(0.32) or entrypoints/common/cli_args.py (0.33). Both have the same options but for those in SINCE.
+Read from the definitions in vllm 0.32.0 and 0.33.0: engine/arg_utils.py, config/*.py, and
+entrypoints/launchers/cli_args.py (0.32) or entrypoints/common/cli_args.py (0.33). Both have the
+same options but for those in SINCE.
 Kinds: ``bool`` takes --x and --no-x, ``flag`` only --x, ``human`` a number that may carry k/K/m/M/g/G,
 ``list`` several words, ``csv`` one word with commas, ``repeat`` the option once per item, ``json`` one JSON word.
 """

@@ -28,7 +28,7 @@ CODES: t.Dict[str, str] = {
     "mixed_gpus": "The GPUs asked for are of different models.",
     "exclusive_process": "A parallel engine on GPUs in exclusive-process mode.",
     "heads_not_divisible": "The tensor parallel size does not fit the model's heads.",
-    "size_not_divisible": "The tensor parallel size does not fit the vocabulary, an intermediate size or a weight block.",
+    "size_not_divisible": "The tensor parallel size does not fit the vocabulary, a layer's size or a weight block.",
     "model_unsupported": "vLLM cannot load weights in this format.",
     "dtype_unsupported": "The GPU cannot compute in the dtype that the model needs.",
     "quantization_unsupported": "The GPU has no kernels for the weights' quantization.",
@@ -124,7 +124,7 @@ def mixed(groups: t.Sequence[t.Sequence[devices.Seat]], why: str) -> Refusal:
 def mig_parallel(number: int) -> Refusal:
     return Refusal(
         "mig_parallel",
-        "%d MIG slices are asked for: there is no NVLink and no peer access between slices, so an engine can only use one."
+        "%d MIG slices are asked for: slices have no NVLink and no peer access to each other, so an engine uses one."
         % number,
         remedies=["name one slice in gpus", "one instance per slice", "a larger slice, or MIG off"],
     )
@@ -134,7 +134,7 @@ def exclusive(seats: t.Sequence[devices.Seat]) -> Refusal:
     names = ", ".join(seat.device.label for seat in seats if devices.exclusive(seat.device))
     return Refusal(
         "exclusive_process",
-        "%s %s in exclusive-process mode: the ranks of a parallel engine open each other's memory, which the mode forbids."
+        "%s %s in exclusive-process mode: the ranks of one engine open each other's memory, which the mode forbids."
         % (names, "is" if names.count("GPU") == 1 else "are"),
         remedies=["default mode: nvidia-smi -c 0", "one GPU: gpus: 1"],
     )

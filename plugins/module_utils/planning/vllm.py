@@ -54,7 +54,7 @@ def make_plan(
 
 
 def _variant(host: Host, wished: str) -> str:
-    """``auto``: the GPU where a card is present, even one that does not work: silently using the CPU would hide that."""
+    """``auto``: the GPU where a card is present, even one that does not work: using the CPU would hide that."""
     if wished not in VARIANTS:
         raise GpufleetError("variant=%s is not one of %s." % (wished, ", ".join(VARIANTS)))
     if wished == "auto":

@@ -207,9 +207,9 @@ def page() -> str:
     lines = [
         "# Refusals",
         "",
-        "When a model does not fit, `vllm_plan` still returns a plan, and its `refusal` says why: a code, a message with the",
-        "numbers, the missing bytes, and what would help, cheapest first. Every remedy about memory has been planned through",
-        "before it is offered. The messages below are those of the cases in the unit tests, which check this page.",
+        "When a model does not fit, `vllm_plan` still returns a plan, and its `refusal` says why: a code, a message",
+        "with the numbers, the missing bytes, and what would help, cheapest first. Every remedy about memory has been",
+        "planned through before it is offered. The messages are those of cases in the unit tests, which check this page.",
     ]
     for code, meaning in refusals.CODES.items():
         refusal = plan(code)["refusal"]

@@ -136,7 +136,11 @@ def test_recurrent_layers_set_the_block_size():
         (dict(DELTA_NET, state_dtype="float32"), 1, 8192 * 3 * 2 + 32 * 128 * 128 * 4),
         (DELTA_NET, 4, (8192 * 3 * 2 + 32 * 128 * 128 * 2) // 4),
         (dict(DELTA_NET, variant="kda"), 1, 8192 * 3 * 2 + 32 * 128 * 128 * 4),
-        ({"variant": "mamba1", "conv_kernel": 4, "inner_size": 8192, "state_size": 16}, 2, 4096 * 3 * 2 + 4096 * 16 * 2),
+        (
+            {"variant": "mamba1", "conv_kernel": 4, "inner_size": 8192, "state_size": 16},
+            2,
+            4096 * 3 * 2 + 4096 * 16 * 2,
+        ),
         (
             {"variant": "mamba2", "conv_kernel": 4, "inner_size": 8192, "state_size": 128, "groups": 8,
              "value_heads": 128, "value_head_size": 64},
