@@ -98,9 +98,12 @@ def work_out(
 
     limit = context_limit(model)
     sequences = wishes.fixed("max_num_seqs") or wishes.concurrency or batching.sequence_cap(wishes.prefer, total)
-    for steps in _token_choices(model, seats, layout, sequences, total, wishes):
+    choices = _token_choices(model, seats, layout, sequences, total, wishes)
+    for steps in choices:
         batch = Batch(min(sequences, steps), steps, eager, wishes.fixed("max_cudagraph_capture_size"))
         memory = budget_for(batch)
+        if not memory.kv.low and steps != choices[-1]:
+            continue  # nothing can be promised with steps this large
         context = wishes.context or choose_context(layout, memory.kv.low, limit, batch, wishes)
         if wishes.fixed("max_num_seqs") is None and wishes.concurrency is None:
             tokens = layout.capacity(memory.kv.low, context, steps)[1]

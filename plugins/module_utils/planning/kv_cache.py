@@ -46,7 +46,21 @@ class CacheGroup:
 
     def bytes_per_block(self, first: int, end: int) -> int:
         """Of the layers that a stage holds."""
+        if first <= self.first and self.last < end:
+            return self.total
         return sum(size for layer, size in self.pages.items() if first <= layer < end)
+
+    @functools.cached_property
+    def total(self) -> int:
+        return sum(self.pages.values())
+
+    @property
+    def first(self) -> int:
+        return next(iter(self.pages))
+
+    @property
+    def last(self) -> int:
+        return next(reversed(self.pages))
 
 
 @dataclasses.dataclass(frozen=True)
