@@ -22,6 +22,7 @@ description:
     alone they follow from the formulas of the architecture.
   - Also says whether a directory is complete.
 extends_documentation_fragment:
+  - gpufleet.llm.attributes
   - gpufleet.llm.attributes.info
 options:
   source:

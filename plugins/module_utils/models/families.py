@@ -87,6 +87,7 @@ FAMILIES: t.Dict[str, Family] = {
     "qwen3_moe": Family(o_bias=False, mlp_bias=False, qk_norm="head", window="qwen"),
     "qwen3_next": Family(o_bias=False, mlp_bias=False, bias_keys=("qkv_bias",), qk_norm="head", attention_gate=True),
     "deepseek": Family(o_bias=False, mlp_bias=False),
+    "kimi_linear": Family(o_bias=False, mlp_bias=False, router_bias=True),
     "gpt_oss": Family(
         qkv_bias=True,
         o_bias=True,

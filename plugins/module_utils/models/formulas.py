@@ -12,7 +12,7 @@ from . import formulas_linear
 from .families import Family, family
 from .fields import Fields
 from .quantization import Quantization
-from .shapes import Layer, Shape
+from .shapes import Layer, Mla, Moe, Shape
 from .tensor_groups import DTYPE_BYTES, Groups
 
 # The modules inside a layer, by the names that the ignore lists of quantized checkpoints use.
@@ -137,11 +137,11 @@ def _bias(fixed: t.Optional[bool], fields: Fields, keys: t.Sequence[str], defaul
 
 
 def _attention(writer: Writer, fields: Fields, layer: Layer, index: int) -> None:
-    if layer.kind == "linear":
-        formulas_linear.state_layer(writer, index)
+    if layer.kind == "linear" and writer.shape.linear:
+        formulas_linear.state_layer(writer, writer.shape.linear, index)
         return
-    if layer.kind == "mla":
-        _latent_attention(writer, layer, index)
+    if layer.kind == "mla" and writer.shape.mla:
+        _latent_attention(writer, writer.shape.mla, layer, index)
         return
     if layer.kind == "none" and not writer.traits.encoder:
         return
@@ -179,10 +179,8 @@ def _gated_attention(traits: Family, fields: Fields) -> bool:
     return traits.attention_gate and fields.flag("attn_output_gate", default=True)
 
 
-def _latent_attention(writer: Writer, layer: Layer, index: int) -> None:
-    shape, mla = writer.shape, writer.shape.mla
-    assert mla is not None
-    hidden = shape.hidden_size
+def _latent_attention(writer: Writer, mla: Mla, layer: Layer, index: int) -> None:
+    hidden = writer.shape.hidden_size
     queries = layer.heads * (mla.qk_nope_head_size + mla.qk_rope_head_size)
     if mla.q_lora_rank:
         writer.linear("mla.q_a", _ATTENTION + "q_a_proj", hidden, mla.q_lora_rank, "replicated", index)
@@ -209,8 +207,8 @@ def _feed_forward(writer: Writer, fields: Fields, layer: Layer, index: int) -> N
     if "dense" in layer.mlp:
         biased = _bias(writer.traits.mlp_bias, fields, ("mlp_bias", "use_bias", "bias"), False)
         _dense(writer, layer.intermediate_size, index, biased)
-    if "moe" in layer.mlp:
-        _experts(writer, fields, index)
+    if "moe" in layer.mlp and writer.shape.moe:
+        _experts(writer, fields, writer.shape.moe, index)
 
 
 def _dense(writer: Writer, size: int, index: int, biased: bool) -> None:
@@ -224,9 +222,8 @@ def _dense(writer: Writer, size: int, index: int, biased: bool) -> None:
         writer.plain("mlp.down.bias", hidden, layer=index)
 
 
-def _experts(writer: Writer, fields: Fields, index: int) -> None:
-    shape, traits, moe = writer.shape, writer.traits, writer.shape.moe
-    assert moe is not None
+def _experts(writer: Writer, fields: Fields, moe: Moe, index: int) -> None:
+    shape, traits = writer.shape, writer.traits
     hidden, size = shape.hidden_size, moe.intermediate_size
     matrices = 3 if traits.gated else 2
     latent = fields.integer("moe_latent_size", default=0)

@@ -9,23 +9,21 @@ from __future__ import annotations
 import typing as t
 
 from .fields import Fields
+from .shapes import Linear
 
 if t.TYPE_CHECKING:
     from .formulas import Writer
 
 
-def state_layer(writer: Writer, index: int) -> None:
+def state_layer(writer: Writer, linear: Linear, index: int) -> None:
     """The mixer of a layer that keeps a state."""
-    linear = writer.shape.linear
-    assert linear is not None
     {"gdn": _gated_delta, "kda": _kimi_delta, "mamba1": _mamba1, "mamba2": _mamba2, "conv": _short_conv}[
         linear.variant
-    ](writer, index)
+    ](writer, linear, index)
 
 
-def _gated_delta(writer: Writer, index: int) -> None:
-    linear, hidden = writer.shape.linear, writer.shape.hidden_size
-    assert linear is not None
+def _gated_delta(writer: Writer, linear: Linear, index: int) -> None:
+    hidden = writer.shape.hidden_size
     keys = linear.key_heads * linear.key_head_size
     values = linear.value_heads * linear.value_head_size
     module = "linear_attn."
@@ -38,9 +36,8 @@ def _gated_delta(writer: Writer, index: int) -> None:
     writer.linear("linear_attention.out", module + "out_proj", values, hidden, "tp", index)
 
 
-def _kimi_delta(writer: Writer, index: int) -> None:
-    linear, hidden = writer.shape.linear, writer.shape.hidden_size
-    assert linear is not None
+def _kimi_delta(writer: Writer, linear: Linear, index: int) -> None:
+    hidden = writer.shape.hidden_size
     size, heads = linear.key_head_size, linear.key_heads
     inner = heads * size
     module = "self_attn."
@@ -55,9 +52,8 @@ def _kimi_delta(writer: Writer, index: int) -> None:
     writer.linear("linear_attention.out", module + "o_proj", inner, hidden, "tp", index)
 
 
-def _mamba1(writer: Writer, index: int) -> None:
-    linear, hidden = writer.shape.linear, writer.shape.hidden_size
-    assert linear is not None
+def _mamba1(writer: Writer, linear: Linear, index: int) -> None:
+    hidden = writer.shape.hidden_size
     inner, state, rank = linear.inner_size, linear.state_size, linear.time_step_rank
     writer.linear("linear_attention.in", "mamba.in_proj", hidden, 2 * inner, "tp", index)
     writer.plain("linear_attention.conv", inner * (linear.conv_kernel + 1), "tp", layer=index)
@@ -70,9 +66,8 @@ def _mamba1(writer: Writer, index: int) -> None:
     writer.linear("linear_attention.out", "mamba.out_proj", inner, hidden, "tp", index)
 
 
-def _mamba2(writer: Writer, index: int) -> None:
-    linear, hidden = writer.shape.linear, writer.shape.hidden_size
-    assert linear is not None
+def _mamba2(writer: Writer, linear: Linear, index: int) -> None:
+    hidden = writer.shape.hidden_size
     inner, shared = linear.inner_size, 2 * linear.groups * linear.state_size
     outputs = 2 * inner + shared + linear.value_heads
     writer.linear("linear_attention.in", "mixer.in_proj", hidden, outputs, "tp", index)
@@ -83,9 +78,8 @@ def _mamba2(writer: Writer, index: int) -> None:
     writer.linear("linear_attention.out", "mixer.out_proj", inner, hidden, "tp", index)
 
 
-def _short_conv(writer: Writer, index: int) -> None:
-    linear, hidden = writer.shape.linear, writer.shape.hidden_size
-    assert linear is not None
+def _short_conv(writer: Writer, linear: Linear, index: int) -> None:
+    hidden = writer.shape.hidden_size
     writer.linear("linear_attention.in", "conv.in_proj", hidden, 3 * hidden, "tp", index)
     writer.plain("linear_attention.conv", hidden * linear.conv_kernel, "tp", layer=index)
     writer.linear("linear_attention.out", "conv.out_proj", hidden, hidden, "tp", index)

@@ -61,6 +61,11 @@ def read_shape(config: dict) -> Shape:
             % (text_type or "(none)")
         )
 
+    if fields.get("compress_ratios"):
+        warnings.append(
+            "Keys and values are compressed layer by layer (compress_ratios), which is not counted here: "
+            "the KV cache is taken for an uncompressed one, much larger than it will be."
+        )
     hidden = fields.integer("hidden_size", "n_embd", "d_model", "dim")
     blocks = layer_kinds.single_blocks(fields, name)
     count = fields.integer("num_hidden_layers", "n_layer", "num_layers", "n_layers", default=len(blocks or "") or None)

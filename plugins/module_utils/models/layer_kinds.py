@@ -77,7 +77,7 @@ def is_mla(fields: Fields) -> bool:
 def window(fields: Fields, family: Family) -> t.Optional[int]:
     """The sliding window in tokens, None when no layer slides."""
     size = fields.get("sliding_window", "sliding_window_size")
-    if not size or fields.get("use_sliding_window") is False:
+    if not size or fields.get("use_sliding_window") is False or fields.get("compress_ratios"):
         return None
     if family.window == "qwen" and not fields.flag("use_sliding_window"):
         return None

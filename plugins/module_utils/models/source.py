@@ -148,7 +148,7 @@ def _gguf(tree: Tree, name: str, problems: t.List[str]) -> dict:
             "%s is one of %d pieces of a split model, and its name does not say so. Pieces that were joined with cat, "
             "or renamed, cannot be used: keep the names NAME-00001-of-%05d.gguf." % (tree.place(name), count, count)
         )
-    facts = facts_from_gguf({part: header for part, header in headers.items()}, tree.place(names[0]))
+    facts = facts_from_gguf(headers, tree.place(names[0]))
     files = tree.files()
     facts["files"] = [{"path": part, "size": files[part]} for part in names if part in files]
     return facts

@@ -325,3 +325,29 @@ def test_unknown_method_says_so() -> None:
 def test_broken_quantization(settings: t.Any, words: str) -> None:
     with pytest.raises(GpufleetError, match=words):
         quantized(settings)
+
+
+def test_kimi_linear() -> None:
+    found = facts(
+        model_type="kimi_linear",
+        num_hidden_layers=4,
+        num_key_value_heads=4,
+        kv_lora_rank=32,
+        q_lora_rank=None,
+        qk_nope_head_dim=16,
+        qk_rope_head_dim=8,
+        v_head_dim=16,
+        num_experts=4,
+        moe_intermediate_size=32,
+        first_k_dense_replace=1,
+        linear_attn_config={"kda_layers": [1, 2, 3], "num_heads": 4, "head_dim": 16, "short_conv_kernel_size": 4},
+    )
+    assert found["layer_kinds"] == ["linear", "linear", "linear", "mla"]
+    assert found["linear_attention"]["variant"] == "kda"
+    assert found["warnings"] == []
+
+
+def test_compressed_caches_are_not_taken_for_windows() -> None:
+    found = facts_from_config(CONFIGS["deepseek-ai/DeepSeek-V4-Flash"]["config"])
+    assert (found["layers"]["full"], found["sliding_window"]) == (43, None)
+    assert any("compress_ratios" in text for text in found["warnings"])
