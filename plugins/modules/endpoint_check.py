@@ -10,9 +10,11 @@ module: endpoint_check
 short_description: Prove that an OpenAI-compatible server answers
 version_added: 0.1.0
 description:
-  - Looks at a server from the port up to an answer of the model, again and again until it is ready, never will be, or the
+  - Looks at a server from the port up to an answer of the model, again and again until it is ready, never will be, or
+    the
     deadline has passed.
-  - A healthy C(/health) is not taken for an answer. An engine that is stuck behind a healthy port is told apart from one that
+  - A healthy C(/health) is not taken for an answer. An engine that is stuck behind a healthy port is told apart from
+    one that
     loads, and from one that is busy.
   - Needs nothing but Python on the managed host.
 options:
@@ -47,7 +49,8 @@ options:
   kind:
     description:
       - What to ask for.
-      - V(auto) asks for a chat when O(prompt) is given and for a completion otherwise, and turns to the other, and to an
+      - V(auto) asks for a chat when O(prompt) is given and for a completion otherwise, and turns to the other, and to
+        an
         embedding when O(expected) is not given, where the server does not offer the first.
     type: str
     choices: [auto, chat, completion, embedding]
@@ -77,13 +80,15 @@ options:
     default: 2
   service:
     description:
-      - The systemd unit behind the server. When it has failed, waiting ends at once, and the last lines of its journal are
+      - The systemd unit behind the server. When it has failed, waiting ends at once, and the last lines of its
+        journal are
         returned. When something else answers in its place, that is no success.
     type: str
     aliases: [unit]
   state:
     description:
-      - How far up to look. V(listening) is any HTTP answer, V(healthy) a good one to the health path, V(serving) has the
+      - How far up to look. V(listening) is any HTTP answer, V(healthy) a good one to the health path, V(serving) has
+        the
         model listed too, and V(answering) asks it.
     type: str
     choices: [answering, healthy, listening, serving]
@@ -213,14 +218,17 @@ ttft_s:
 verdict:
   description:
     - V(ok), the wish is fulfilled.
-    - V(refused), nothing listens at the address. V(not_listening), nothing yet, but the service runs, or the socket does not
+    - V(refused), nothing listens at the address. V(not_listening), nothing yet, but the service runs, or the socket
+      does not
       exist yet. V(unreachable), no such host or no route.
     - V(loading), the server says that it loads the model. V(overloaded), it is busy with other requests.
     - V(timeout), it takes the connection and does not answer. V(hung), it is healthy and its engine makes no tokens.
     - V(unauthorized), the key is missing or wrong. V(model_not_found), it does not serve this model.
-    - V(server_error), it failed. V(bad_request), it declines this request. V(wrong_answer), it does not say what is expected.
+    - V(server_error), it failed. V(bad_request), it declines this request. V(wrong_answer), it does not say what is
+      expected.
     - V(tls_error), no trusted TLS connection. V(not_an_openai_endpoint), something else is at the address.
-    - V(service_failed), systemd has given up on the service, or restarted it too often, or something else has its address.
+    - V(service_failed), systemd has given up on the service, or restarted it too often, or something else has its
+      address.
   returned: when looked
   type: str
   sample: ok

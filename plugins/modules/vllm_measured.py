@@ -10,7 +10,8 @@ module: vllm_measured
 short_description: Read back what a running vLLM allotted, beside what was planned
 version_added: 0.1.0
 description:
-  - Reads from the metrics of a running vLLM how large a KV cache it allotted, and compares that with the plan that it runs by.
+  - Reads from the metrics of a running vLLM how large a KV cache it allotted, and compares that with the plan that it
+    runs by.
   - Can keep the result in a file on the managed host. The file changes only when the numbers do.
   - The metrics need no API key.
 options:
@@ -21,7 +22,8 @@ options:
     aliases: [path]
   hardware:
     description:
-      - The hardware facts of the host, as M(gpufleet.llm.gpu_info) returns them. What identifies the hardware is kept with
+      - The hardware facts of the host, as M(gpufleet.llm.gpu_info) returns them. What identifies the hardware is kept
+        with
         the numbers.
     type: dict
   model:
@@ -67,7 +69,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 measured:
-  description: What the engine says of itself. Source is C(vllm:cache_config_info) in C(/metrics) unless said otherwise.
+  description: What the engine says of itself. Source is C(vllm:cache_config_info) in C(/metrics) unless said
+    otherwise.
   returned: success
   type: dict
   contains:
@@ -93,11 +96,13 @@ measured:
       returned: always
     error:
       description:
-        - By how much each number differs from the expected one, relative to that, such as V(-0.031); null without a plan.
+        - By how much each number differs from the expected one, relative to that, such as V(-0.031); null without a
+          plan.
       type: dict
       returned: always
     hardware:
-      description: What identifies the hardware, from O(hardware); null without it. Only the accelerators that the plan uses.
+      description: What identifies the hardware, from O(hardware); null without it. Only the accelerators that the
+        plan uses.
       type: dict
       returned: always
     kv_cache_bytes:
@@ -142,7 +147,8 @@ measured:
       returned: always
     warning:
       description:
-        - What is wrong, when the tokens differ by more than 5 % from the expected ones or another version answers than the
+        - What is wrong, when the tokens differ by more than 5 % from the expected ones or another version answers
+          than the
           plan is for; else null. It is shown as a warning too.
       type: str
       returned: always
@@ -163,7 +169,8 @@ measured:
 from ansible.module_utils.basic import AnsibleModule
 
 try:
-    from ansible_collections.gpufleet.llm.plugins.module_utils.engines import arguments, measured, records, vllm_metrics
+    from ansible_collections.gpufleet.llm.plugins.module_utils.engines import arguments, measured, records,
+    vllm_metrics
     from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
 except ImportError:  # run alone, from a checkout that is not on the collections path
     import os

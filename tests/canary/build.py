@@ -302,7 +302,9 @@ def save(
         file.chmod(0o644)  # safetensors writes 0600, which a service user cannot read
 
 
-def write_readme(directory: pathlib.Path, seconds: float, loss: float, margins: t.Dict[str, t.Dict[str, float]]) -> None:
+def write_readme(
+    directory: pathlib.Path, seconds: float, loss: float, margins: t.Dict[str, t.Dict[str, float]]
+) -> None:
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     groups = list(next(iter(margins.values())))
     lines = [
@@ -337,7 +339,9 @@ def write_readme(directory: pathlib.Path, seconds: float, loss: float, margins: 
         "| | %s |" % " | ".join(margins),
         "|---|%s" % ("---|" * len(margins)),
     ]
-    lines += ["| %s | %s |" % (group, " | ".join("%.2f" % margins[name][group] for name in margins)) for group in groups]
+    lines += [
+        "| %s | %s |" % (group, " | ".join("%.2f" % margins[name][group] for name in margins)) for group in groups
+    ]
     (directory / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

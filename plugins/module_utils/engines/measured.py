@@ -44,7 +44,9 @@ Dict = t.Dict[str, t.Any]
 def check_plan(plan: t.Any, origin: str) -> Dict:
     """The plan, if it is one."""
     if not isinstance(plan, dict) or plan.get("schema") != PLAN_SCHEMA or not isinstance(plan.get("numbers"), dict):
-        raise GpufleetError("%s is not a plan of schema %s: give what vllm_plan returned as plan" % (origin, PLAN_SCHEMA))
+        raise GpufleetError(
+            "%s is not a plan of schema %s: give what vllm_plan returned as plan" % (origin, PLAN_SCHEMA)
+        )
     return plan
 
 

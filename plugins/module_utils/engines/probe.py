@@ -34,8 +34,8 @@ ADVICE = {
     "model_not_found": "Set model to a name that the server lists.",
     "server_error": "Read the server's log.",
     "bad_request": "The server understands the API and declines this request: correct the option that it names.",
-    "wrong_answer": "The engine answers, but not what was expected: check the model, its revision and its quantization.",
-    "tls_error": "Check that url says https exactly when the server speaks TLS, and ca_path, client_cert and client_key.",
+    "wrong_answer": "The engine answers, but not as expected: check the model, its revision and its quantization.",
+    "tls_error": "Let url say https exactly when the server speaks TLS; check ca_path, client_cert and client_key.",
     "not_an_openai_endpoint": "Something else has this address, or url has a wrong path, or engine is wrong.",
     "service_failed": "The service cannot run as it is configured: its last journal lines say why.",
 }
@@ -185,7 +185,7 @@ def _ask(client: Client, wish: Wish, seen: Look) -> openai_api.Reply:
         kinds = ("completion", "chat", "embedding")
     if wish.expected is not None:
         kinds = tuple(kind for kind in kinds if kind != "embedding")
-    refusal: t.Optional[GpufleetError] = None
+    refusals = []
     for kind in kinds:
         seen.kind = kind
         default = 1 if wish.expected is None else 64
@@ -196,9 +196,8 @@ def _ask(client: Client, wish: Wish, seen: Look) -> openai_api.Reply:
             verdict = error.details.get("verdict")
             if verdict != openai_api.NO_ROUTE and not (verdict == "bad_request" and _is_about_kind(str(error))):
                 raise
-            refusal = refusal or error
-    assert refusal is not None
-    raise refusal
+            refusals.append(error)
+    raise refusals[0]
 
 
 def _rounded(value: t.Optional[float], digits: int) -> t.Optional[float]:

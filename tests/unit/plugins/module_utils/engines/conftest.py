@@ -14,6 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.gpufleet.llm.tests.stand_ins.openai.support import recorded
 
+
 @pytest.fixture
 def replay() -> t.Iterator[t.Callable[..., str]]:
     """``replay("chat_stream")`` is the URL of a server that answers any request with that recording, or raw bytes."""

@@ -39,7 +39,8 @@ def test_not_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["<html>", "a", "a{b=c} 1", 'a{b="c} 1', 'a{b="c" d="e"} 1', "a{} x", '{b="c"} 1', 'a{b="c"', 'a{b="c",,} 1']
+    "line",
+    ["<html>", "a", "a{b=c} 1", 'a{b="c} 1', 'a{b="c" d="e"} 1', "a{} x", '{b="c"} 1', 'a{b="c"', 'a{b="c",,} 1'],
 )
 def test_no_samples(line: str) -> None:
     with pytest.raises(GpufleetError, match="line 2 of the metrics is no sample"):
@@ -145,7 +146,8 @@ def test_a_plan_that_was_off(tokens: int, error: float, said: t.Optional[str]) -
 
 
 @pytest.mark.parametrize(
-    "version, warned", [("0.32.0", False), ("0.32.0+cpu", False), (None, False), ("0.33.0", True), ("0.33.0+cu129", True)]
+    "version, warned",
+    [("0.32.0", False), ("0.32.0+cpu", False), (None, False), ("0.33.0", True), ("0.33.0+cu129", True)],
 )
 def test_another_version_answers(version: t.Optional[str], warned: bool) -> None:
     warning = measured.measure(vllm_metrics.cache_info(REAL), version, plan())["warning"]
@@ -192,7 +194,9 @@ def test_identity_of_the_model() -> None:
     assert "layers" not in identity
 
 
-@pytest.mark.parametrize("data", [None, [], {}, {"schema": "gpufleet.plan/2", "numbers": {}}, {"schema": "gpufleet.plan/1"}])
+@pytest.mark.parametrize(
+    "data", [None, [], {}, {"schema": "gpufleet.plan/2", "numbers": {}}, {"schema": "gpufleet.plan/1"}]
+)
 def test_no_plan(data: t.Any) -> None:
     with pytest.raises(GpufleetError, match="plan_file=x is not a plan of schema gpufleet.plan/1"):
         measured.check_plan(data, "plan_file=x")

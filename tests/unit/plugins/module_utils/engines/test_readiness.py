@@ -86,7 +86,7 @@ def test_every_verdict_has_its_advice_and_an_end() -> None:
 
 
 def test_the_happy_path_measures() -> None:
-    """Also against a real server, when GPUFLEET_TEST_ENDPOINT (and GPUFLEET_TEST_KEY) name one that serves the canary."""
+    """Also against a real server with the canary, when GPUFLEET_TEST_ENDPOINT (and GPUFLEET_TEST_KEY) name one."""
     with StandIn(names=["canary"], api_key=KEY, token_seconds=0.01) as running:
         places = [(running.url, KEY)]
         if "GPUFLEET_TEST_ENDPOINT" in os.environ:
@@ -249,7 +249,13 @@ def unit(*states: dict) -> readiness.Unit:
         ([RUNNING], True, "ok", 1, "answered"),
         ([RUNNING, FAILED], False, "service_failed", 2, "is failed (failed), last result exit-code, exit status 1"),
         ([{"state": "inactive (dead)"}], False, "service_failed", 1, "is inactive (dead)"),
-        ([{**RETRYING, "n_restarts": 1}, {**RETRYING, "n_restarts": 2}], False, "service_failed", 2, "restarted 2 times"),
+        (
+            [{**RETRYING, "n_restarts": 1}, {**RETRYING, "n_restarts": 2}],
+            False,
+            "service_failed",
+            2,
+            "restarted 2 times",
+        ),
         ([FAILED], True, "service_failed", 1, "what answers at the address is something else"),
         ([RETRYING, RUNNING], True, "ok", 2, "answered"),
     ],

@@ -67,7 +67,7 @@ def test_as_recorded(name: str, path: str, body: t.Any) -> None:
         mine = ask(server.url, path, body, key="wrong" if name == "unauthorized" else KEY)
     assert mine[:2] == (status, headers.get("content-type", ""))
     if "stream" in name:
-        ours, theirs = ([json.loads(line[6:]) for line in text.split(b"\n") if line[:7] == b"data: {"] for text in (mine[2], real))
+        ours, theirs = _events(mine[2]), _events(real)
         assert mine[2].rstrip().endswith(b"data: [DONE]") and real.rstrip().endswith(b"data: [DONE]")
         assert _text(ours) == _text(theirs)
         for pick in (0, -1):  # how it begins and how it ends; between them lies another tokenizer
@@ -78,9 +78,13 @@ def test_as_recorded(name: str, path: str, body: t.Any) -> None:
         assert json.loads(mine[2]) == json.loads(real)
 
 
+def _events(stream: bytes) -> t.List[dict]:
+    return [json.loads(line[6:]) for line in stream.split(b"\n") if line.startswith(b"data: {")]
+
+
 def _text(events: t.List[dict]) -> str:
-    pieces = [choice.get("text", choice.get("delta", {}).get("content")) for event in events for choice in event["choices"]]
-    return "".join(pieces)
+    choices = [choice for event in events for choice in event["choices"]]
+    return "".join(choice.get("text", choice.get("delta", {}).get("content")) for choice in choices)
 
 
 def _shaped_like(ours: t.Any, theirs: t.Any, where: str = "") -> None:
