@@ -351,7 +351,7 @@ plan:
           type: int
           returned: on a CPU
         system_reserve_bytes:
-          description: What the plan leaves to the system.
+          description: What the plan leaves to the system and to the instances in O(reserved).
           type: int
           returned: on a CPU
         host_memory_bytes:

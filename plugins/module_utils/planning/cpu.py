@@ -49,7 +49,7 @@ class CpuFit:
     kv_bytes: int  # per rank, whole GiB unless fixed
     room: int  # for the KV cache of one rank; negative when even the weights do not fit
     node_bytes: int
-    reserve: int
+    reserve: int  # for the system, and for other planned engines
 
     @property
     def needed(self) -> int:
@@ -157,7 +157,11 @@ def _work_out(model: Model, host: Host, wishes: Wishes, draft: Draft) -> CpuFit:
     node_bytes = min((node for node in nodes), default=host.memory_total_bytes)
     if split.ranks == 1:
         node_bytes = max(nodes, default=host.memory_total_bytes)
-    reserve = max(GIB, host.memory_total_bytes // 10)
+    taken = sum(
+        claim.bytes if claim.bytes is not None else int(host.memory_total_bytes * (claim.fraction or 0.0))
+        for claim in wishes.claims
+    )
+    reserve = max(GIB, host.memory_total_bytes // 10) + taken
     shared = (_PROCESSES.expected + reserve) // max(1, len(nodes)) if split.ranks > 1 else _PROCESSES.expected + reserve
     room = node_bytes - shared - weights - activation.expected
     kv_bytes, context = _kv_space(layout, context, batch, room, wishes)
@@ -342,8 +346,8 @@ def _memory_refusal(model: Model, host: Host, fit: CpuFit, wishes: Wishes) -> Re
     remedies.append("a host with %s or more" % gib(host.memory_total_bytes + max(short, 0) * fit.split.ranks + GIB))
     if fit.room < GIB or (wishes.fixed("kv_cache_memory_bytes") and fit.kv_bytes > fit.room):
         message = (
-            "Weights (%s), the engine's processes (%s), %s for the system and %s of KV cache need more than the %s "
-            "there are: %s short."
+            "Weights (%s), the engine's processes (%s), %s for the rest of the host and %s of KV cache "
+            "need more than the %s there are: %s short."
             % (
                 gib(fit.weights),
                 gib(fit.processes.expected),

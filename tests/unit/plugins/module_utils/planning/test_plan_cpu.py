@@ -129,6 +129,16 @@ def test_several_engines_are_not_bound_to_the_same_cores():
     assert answer["environment"]["OMP_NUM_THREADS"] == "4"
 
 
+def test_the_memory_of_other_engines_is_theirs():
+    claim = {"device": "b", "bytes": 40 * GIB, "unit": "vllm-b.service"}
+    machine = hosts.host(memory_gib=64)
+    assert plan(LLAMA, machine)["refusal"] is None
+    assert plan(LLAMA, machine, reserved=[claim])["refusal"]["code"] == "too_little_host_memory"
+    both = plan(LLAMA, machine, reserved=[dict(claim, bytes=20 * GIB)])
+    assert both["refusal"] is None
+    assert both["numbers"]["kv_room_bytes"] == plan(LLAMA, machine)["numbers"]["kv_room_bytes"] - 20 * GIB
+
+
 def test_a_single_core_is_not_reserved_away():
     assert "VLLM_CPU_NUM_OF_RESERVED_CPU" not in plan(TINY, hosts.host(cores=1))["environment"]
 
