@@ -11,11 +11,9 @@ short_description: Prove that an OpenAI-compatible server answers
 version_added: 0.1.0
 description:
   - Looks at a server from the port up to an answer of the model, again and again until it is ready, never will be, or
-    the
-    deadline has passed.
+    the deadline has passed.
   - A healthy C(/health) is not taken for an answer. An engine that is stuck behind a healthy port is told apart from
-    one that
-    loads, and from one that is busy.
+    one that loads, and from one that is busy.
   - Needs nothing but Python on the managed host.
 options:
   deadline:
@@ -50,8 +48,7 @@ options:
     description:
       - What to ask for.
       - V(auto) asks for a chat when O(prompt) is given and for a completion otherwise, and turns to the other, and to
-        an
-        embedding when O(expected) is not given, where the server does not offer the first.
+        an embedding when O(expected) is not given, where the server does not offer the first.
     type: str
     choices: [auto, chat, completion, embedding]
     default: auto
@@ -81,15 +78,13 @@ options:
   service:
     description:
       - The systemd unit behind the server. When it has failed, waiting ends at once, and the last lines of its
-        journal are
-        returned. When something else answers in its place, that is no success.
+        journal are returned. When something else answers in its place, that is no success.
     type: str
     aliases: [unit]
   state:
     description:
       - How far up to look. V(listening) is any HTTP answer, V(healthy) a good one to the health path, V(serving) has
-        the
-        model listed too, and V(answering) asks it.
+        the model listed too, and V(answering) asks it.
     type: str
     choices: [answering, healthy, listening, serving]
     default: answering
@@ -219,8 +214,7 @@ verdict:
   description:
     - V(ok), the wish is fulfilled.
     - V(refused), nothing listens at the address. V(not_listening), nothing yet, but the service runs, or the socket
-      does not
-      exist yet. V(unreachable), no such host or no route.
+      does not exist yet. V(unreachable), no such host or no route.
     - V(loading), the server says that it loads the model. V(overloaded), it is busy with other requests.
     - V(timeout), it takes the connection and does not answer. V(hung), it is healthy and its engine makes no tokens.
     - V(unauthorized), the key is missing or wrong. V(model_not_found), it does not serve this model.

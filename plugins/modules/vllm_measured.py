@@ -23,8 +23,7 @@ options:
   hardware:
     description:
       - The hardware facts of the host, as M(gpufleet.llm.gpu_info) returns them. What identifies the hardware is kept
-        with
-        the numbers.
+        with the numbers.
     type: dict
   model:
     description:
@@ -148,8 +147,7 @@ measured:
     warning:
       description:
         - What is wrong, when the tokens differ by more than 5 % from the expected ones or another version answers
-          than the
-          plan is for; else null. It is shown as a warning too.
+          than the plan is for; else null. It is shown as a warning too.
       type: str
       returned: always
   sample:
@@ -169,8 +167,12 @@ measured:
 from ansible.module_utils.basic import AnsibleModule
 
 try:
-    from ansible_collections.gpufleet.llm.plugins.module_utils.engines import arguments, measured, records,
-    vllm_metrics
+    from ansible_collections.gpufleet.llm.plugins.module_utils.engines import (
+        arguments,
+        measured,
+        records,
+        vllm_metrics,
+    )
     from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
 except ImportError:  # run alone, from a checkout that is not on the collections path
     import os
