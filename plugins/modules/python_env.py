@@ -19,6 +19,13 @@ description:
     handed to uv, which does not read them itself.
   - Installing large packages takes minutes, during which Ansible shows nothing.
 options:
+  bytecode_path:
+    description:
+      - Directory that compiled files go to, instead of beside their sources. A program has to be started with
+        E(PYTHONPYCACHEPREFIX) set to it to use them.
+      - Files that are there already and still right are not compiled again, so several hosts, or a host that is built often,
+        can share them.
+    type: path
   cache_dir:
     description: Directory for what the installers download. Their own default when not set.
     type: path
@@ -195,6 +202,7 @@ except ImportError:  # run alone, from a checkout that is not on the collections
     from module_utils.software.ensure import Wish, ensure
 
 ARGUMENTS = {
+    "bytecode_path": {"type": "path"},
     "cache_dir": {"type": "path"},
     "compile_bytecode": {"type": "bool", "default": False},
     "exclude": {"type": "list", "elements": "str", "default": []},
@@ -248,6 +256,7 @@ def work(module: AnsibleModule) -> dict:
         tuning=installers.Tuning(options["cache_dir"], options["link_mode"], options["index_strategy"]),
         uv=uv,
         verify=options["verify"],
+        bytecode_path=options["bytecode_path"],
         environment=dict(os.environ),
         lock_timeout_s=options["lock_timeout"],
     )

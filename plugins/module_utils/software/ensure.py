@@ -30,6 +30,7 @@ class Wish:
     tuning: Tuning
     uv: t.Optional[str]
     verify: t.Optional[str]
+    bytecode_path: t.Optional[str]
     environment: t.Dict[str, str]
     lock_timeout_s: int
 
@@ -77,11 +78,13 @@ def _installer(wish: Wish, commands: Commands) -> t.Union[Uv, Pip]:
 
 def _complete(wish: Wish, commands: Commands) -> None:
     """What remains when everything is installed."""
-    python = os.path.join(wish.path, "bin", "python")
+    python = [os.path.join(wish.path, "bin", "python")]
+    if wish.bytecode_path:
+        python += ["-X", "pycache_prefix=" + wish.bytecode_path]
     if wish.request.compile_bytecode:
-        commands.run([python, "-c", COMPILE, os.path.join(wish.path, "lib")], {})
+        commands.run(python + ["-c", COMPILE, os.path.join(wish.path, "lib")], {})
     if wish.verify:
-        commands.run([python, "-I", "-c", wish.verify], {})
+        commands.run(python + ["-I", "-c", wish.verify], {})
 
 
 def _install(wish: Wish, installer: t.Union[Uv, Pip]) -> None:

@@ -19,6 +19,8 @@ from .pip_config import PackageSources, redact
 from .virtualenv import Request, normalise
 
 TAIL_LINES = 40
+# uv brings certificates of its own; where the system has some, a site may have added its own to those.
+SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 # How uv and pip say that the sources they were given cannot satisfy the request.
 UNRESOLVED = ("No solution found", "No matching distribution found", "ResolutionImpossible")
 
@@ -105,6 +107,9 @@ class Uv:
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_NO_PROGRESS": "1",
         }
+        if any(os.path.exists(path) for path in SYSTEM_CERTIFICATES):
+            self.options["UV_SYSTEM_CERTS"] = "1"
+            self.options["UV_NATIVE_TLS"] = "1"  # its name in older versions
         if tuning.cache_dir:
             self.options["UV_CACHE_DIR"] = tuning.cache_dir
         if tuning.link_mode:
