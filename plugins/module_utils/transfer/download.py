@@ -19,10 +19,10 @@ from ..errors import GpufleetError
 from ..version import VERSION
 from . import store
 from .fetch import Part, check_space, fetch_all, keep_held, split_held
-from .files import ModelFile, human, problem_with
+from .files import ModelFile, human
 from .selection import RECORD, unmatched
 from .source import Source, Wish
-from .view import View, look, settle
+from .view import View, look, recheck, settle
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Work:
     downloaded: t.List[ModelFile] = field(default_factory=list)
     reused: t.List[ModelFile] = field(default_factory=list)
     rechecked: t.List[ModelFile] = field(default_factory=list)
+    verdicts: t.Dict[t.Tuple[str, int, int], bool] = field(default_factory=dict)
     warnings: t.List[str] = field(default_factory=list)
     waited_s: float = 0.0
 
@@ -42,14 +43,15 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
     work = Work()
     if wish.latest and wish.offline and not store.is_commit(source.revision):
         work.warnings.append("offline: nobody was asked what %s of %s is now" % (source.revision, source.label))
-    view = look(home, wish, source)
+    view = recheck(home, look(home, wish, source), work.verdicts)
     _refuse_foreign(wish, source, view)
     before = view
-    if view.needs_source:
+    asked = view.needs_source
+    if asked:
         if wish.offline:
             raise _offline(home, source, view)
         try:
-            source.prepare()
+            source.prepare()  # may start the module again: not with the lock in hand, and not in a thread
         except GpufleetError as error:
             if not wish.check_mode:
                 raise
@@ -65,7 +67,10 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
     wish.permissions.check()
     _make_directories(home.path)
     with home.locked(wish.lock_timeout_s, wish.say) as work.waited_s:
-        view = look(home, wish, source)  # again: the process waited for may have done it
+        # Again: the process waited for may have done it.
+        view = recheck(home, look(home, wish, source), work.verdicts)
+        if view.needs_source and not asked:
+            raise GpufleetError("%s changed while it was looked at: run again" % home.path)
         if view.needs_source:
             view = settle(home, wish, source, view)
         changed = not view.complete
@@ -89,13 +94,10 @@ def _carry_out(home: store.Home, wish: Wish, source: Source, view: View, work: W
     folder, part = home.revision_path(revision), Part(home.part_path(revision))
     if not view.files_right:
         work.rechecked = list(view.touched)
-        wrong = [one for one in view.touched if problem_with(os.path.join(folder, one.path), one)]
-        if wrong and wish.offline:
-            raise _offline(home, source, view, wrong)
         part.open()
         held, missing = split_held(home, revision, view.absent, part)
-        work.reused, wrong_too = keep_held(held, part)
-        missing = missing + wrong + wrong_too
+        work.reused, wrong = keep_held(held, part)
+        missing += wrong
         if missing and not source.copies_for_free(part.incoming):
             check_space(home.path, source, missing)
         wish.say("fetching %s of %s" % (_amount(missing), source.label))
@@ -160,12 +162,10 @@ def _refuse_foreign(wish: Wish, source: Source, view: View) -> None:
         )
 
 
-def _offline(
-    home: store.Home, source: Source, view: View, wrong: t.Optional[t.List[ModelFile]] = None
-) -> GpufleetError:
+def _offline(home: store.Home, source: Source, view: View) -> GpufleetError:
     path = home.revision_path(view.revision or source.revision)
     if view.record:
-        lacking = ", ".join(one.path for one in wrong or view.absent)
+        lacking = ", ".join(one.path for one in view.absent)
         what = "%s is incomplete (missing or damaged: %s)" % (path, lacking)
     else:
         what = "%s is not in the store (%s)" % (source.label, path)

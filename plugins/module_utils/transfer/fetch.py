@@ -45,13 +45,16 @@ def split_held(
 ) -> t.Tuple[t.Dict[ModelFile, t.List[str]], t.List[ModelFile]]:
     """Which files this host may have already, with the places to look at, and which it has not.
 
-    Looked at: what an earlier run left in the part directory, a revision directory without a record, other
-    revisions of the model (mostly, only a readme differs), and other unfinished ones.
+    Looked at: what an earlier run left in the part directory, what a killed one had moved to its place and not
+    recorded, other revisions of the model (mostly, only a readme differs), and other unfinished ones.
     """
+    recorded = {row["path"] for row in (home.record(revision) or {"files": []})["files"]}  # known to be wrong there
     held: t.Dict[ModelFile, t.List[str]] = {}
     others = list(home.others(revision))
     for one in files:
-        places = [os.path.join(part.files, one.path), os.path.join(home.revision_path(revision), one.path)]
+        places = [os.path.join(part.files, one.path)]
+        if one.path not in recorded:
+            places.append(os.path.join(home.revision_path(revision), one.path))
         for folder, record in others:
             if record is None:
                 places.append(os.path.join(folder, one.path))

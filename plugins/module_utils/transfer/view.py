@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..errors import GpufleetError
 from . import store
-from .files import ModelFile, check_paths
+from .files import ModelFile, check_paths, problem_with
 from .selection import select
 from .source import Source, Wish
 
@@ -26,7 +26,7 @@ class View:
     listing: t.List[ModelFile] = field(default_factory=list)
     wanted: t.List[ModelFile] = field(default_factory=list)
     absent: t.List[ModelFile] = field(default_factory=list)  # wanted, and not there or not whole
-    touched: t.List[ModelFile] = field(default_factory=list)  # of the right size, but not as this host recorded it
+    touched: t.List[ModelFile] = field(default_factory=list)  # whole, but not as this host recorded it
     permissions: t.List[str] = field(default_factory=list)  # paths with another owner or mode
 
     @property
@@ -48,6 +48,23 @@ def look(home: store.Home, wish: Wish, source: Source) -> View:
     view = _look_at(home, wish, source, linked)
     asks = wish.latest and not wish.offline and not source.sees_changes and not store.is_commit(source.revision)
     view.outdated = view.outdated or linked is None or asks
+    return view
+
+
+def recheck(home: store.Home, view: View, verdicts: t.Dict[t.Tuple[str, int, int], bool]) -> View:
+    """Read the files whose date or inode is another one: those that are wrong count as absent.
+
+    ``verdicts`` remembers what was read, so that a second look in the same run is free.
+    """
+    whole = []
+    for one in view.touched:
+        path = os.path.join(home.revision_path(t.cast(str, view.revision)), one.path)
+        stat = os.stat(path)
+        key = (path, stat.st_mtime_ns, stat.st_ino)
+        if key not in verdicts:
+            verdicts[key] = problem_with(path, one) is None
+        (whole if verdicts[key] else view.absent).append(one)
+    view.touched = whole
     return view
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import threading
 import typing as t
 from pathlib import Path
 
@@ -47,6 +49,11 @@ class Runner:
         )
 
     def _need_client(self) -> None:
+        """As entry.need_tools, which may start the module again: that one would wait for our lock for ever."""
+        assert threading.current_thread() is threading.main_thread()
+        for lock in self.store.rglob(".lock"):
+            with open(lock, encoding="utf-8") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.client_asked_for += 1
 
 

@@ -189,8 +189,9 @@ def test_only_what_is_damaged_is_fetched_again(hub, run, damage):
     hub.requests.clear()
     with pytest.raises(GpufleetError, match="incomplete .missing or damaged: %s" % SHARD):
         run(endpoint=hub.url, offline=True)
-    result = run(endpoint=hub.url)
-    assert (result["changed"], result["downloaded_files"]) == (True, 1)
+    for check_mode in (True, False):
+        result = run(endpoint=hub.url, check_mode=check_mode)
+        assert (result["changed"], result["downloaded_files"]) == (True, 1)
     assert contents(path) == wanted(FILES)
     assert [one.path.rpartition("/")[2] for one in hub.requests if one.method == "GET"] == [SHARD]
     assert run(endpoint=hub.url)["changed"] is False
