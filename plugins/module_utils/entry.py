@@ -67,12 +67,13 @@ def _importable(name: str) -> bool:
 
 def _arguments_from_stdin() -> None:
     text = sys.stdin.read()
+    wanted = "pass the module's arguments as one JSON object"
     try:
         arguments = json.loads(text.strip() or "{}")  # nothing said: no options; ansible-test's sanity relies on it
     except ValueError as error:
-        sys.exit("standard input is not JSON (%s): pass the module's arguments as one JSON object" % error)
+        raise SystemExit("standard input is not JSON (%s): %s" % (error, wanted)) from None
     if not isinstance(arguments, dict):
-        sys.exit("standard input holds a %s: pass the module's arguments as one JSON object" % type(arguments).__name__)
+        raise SystemExit("standard input holds a %s: %s" % (type(arguments).__name__, wanted))
     if "ANSIBLE_MODULE_ARGS" not in arguments:
         arguments = {"ANSIBLE_MODULE_ARGS": arguments}
     basic._ANSIBLE_ARGS = json.dumps(arguments).encode()

@@ -291,13 +291,25 @@ def _read_host(facts: t.Mapping[str, t.Any]) -> Host:
         architecture=cpu.get("architecture") or "x86_64",
         cores=int(cpu.get("cores") or 1),
         threads=int(cpu.get("threads") or cpu.get("cores") or 1),
-        numa_nodes=tuple(
-            NumaNode(int(node["id"]), len(node.get("cpus") or ()), int(node.get("memory_total_bytes") or 0))
-            for node in cpu.get("numa_nodes") or ()
-        ),
+        numa_nodes=_read_nodes(cpu.get("numa_nodes") or (), int(facts["memory_total_bytes"])),
         features=frozenset(cpu.get("features") or ()),
         memory_total_bytes=int(facts["memory_total_bytes"]),
         memory_available_bytes=int(facts.get("memory_available_bytes") or 0),
+    )
+
+
+def _read_nodes(entries: t.Sequence[t.Mapping[str, t.Any]], total: int) -> t.Tuple[NumaNode, ...]:
+    """NUMA nodes whose memory adds up to the host's.
+
+    A virtual machine whose memory is ballooned reports nodes that grow and shrink while its total stays, and a
+    container reports nodes larger than its limit; a plan made from either would change from run to run.
+    """
+    sizes = [int(node.get("memory_total_bytes") or 0) for node in entries]
+    if abs(sum(sizes) - total) > total // 20:
+        filled = sum(1 for size in sizes if size) or len(sizes)
+        sizes = [total // filled if size or not any(sizes) else 0 for size in sizes]
+    return tuple(
+        NumaNode(int(node["id"]), len(node.get("cpus") or ()), size) for node, size in zip(entries, sizes)
     )
 
 

@@ -88,5 +88,5 @@ def _hardware_identity(host: Host, variant: str) -> t.List[t.Any]:
     if variant == "cuda":
         return [[device.id, device.name, device.capability, device.total_bytes] for device in host.devices]
     # A kernel update changes the total by a few MiB: whole GiB are identity enough.
-    nodes = [[node.id, node.cpus, node.memory_total_bytes // GIB] for node in host.numa_nodes]
+    nodes = [[node.id, node.cpus] for node in host.numa_nodes]
     return [host.cpu_model, host.cores, host.memory_total_bytes // GIB, nodes, sorted(host.features)]

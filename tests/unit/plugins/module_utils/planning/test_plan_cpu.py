@@ -162,3 +162,12 @@ def test_fingerprint_knows_the_machine_and_ignores_the_moment():
     assert plan(TINY, hosts.host(memory_available_bytes=GIB))["fingerprint"] == base
     assert plan(TINY, hosts.host(memory_total_bytes=24 * GIB + (5 << 20)))["fingerprint"] == base
     assert plan(TINY, hosts.host(cores=4))["fingerprint"] != base
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+@pytest.mark.parametrize("ballooned_gib", [3, 10, 14])
+def test_a_node_whose_memory_moves_does_not_change_the_plan(nodes, ballooned_gib):
+    machine, moved = hosts.host(memory_gib=48, nodes=nodes), hosts.host(memory_gib=48, nodes=nodes)
+    for node in moved["cpu"]["numa_nodes"]:
+        node["memory_total_bytes"] = ballooned_gib * GIB
+    assert plan(LLAMA, moved) == plan(LLAMA, machine)
