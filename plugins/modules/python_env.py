@@ -185,6 +185,7 @@ reason:
 """
 
 import os
+import pathlib
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
@@ -246,7 +247,7 @@ def work(module: AnsibleModule) -> dict:
             compile_bytecode=options["compile_bytecode"],
         ),
         sources=pip_config.combine(
-            pip_config.host_sources(os.environ, os.path.expanduser("~")),
+            pip_config.host_sources(os.environ, str(pathlib.Path.home())),
             index_url=options["index_url"],
             extra_index_urls=options["extra_index_urls"],
             find_links=options["find_links"],

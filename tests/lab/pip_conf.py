@@ -22,7 +22,7 @@ def main() -> None:
     values: dict[str, str] = {}
     # The environment overrides the files, as in pip itself.
     for line in sorted(listing.splitlines(), key=lambda line: line.startswith(":env:")):
-        name, _, value = line.partition("=")
+        name, value = line.split("=", 1)
         key = name.rpartition(".")[2]
         if key in KEYS:
             values[key] = str(ast.literal_eval(value))

@@ -155,12 +155,13 @@ def islands(seats: t.Sequence[Seat], nvswitches: int) -> t.List[t.List[Seat]]:
         return [list(seats)]
     rest, result = list(seats), []
     while rest:
-        group = [rest.pop(0)]
-        for member in group:
-            for other in list(rest):
-                if _linked(member.device, other.device):
-                    rest.remove(other)
-                    group.append(other)
+        group, waiting = [], [rest.pop(0)]
+        while waiting:
+            member = waiting.pop(0)
+            group.append(member)
+            linked = [other for other in rest if _linked(member.device, other.device)]
+            rest = [other for other in rest if other not in linked]
+            waiting += linked
         result.append(group)
     return result
 
