@@ -36,7 +36,8 @@ def run(argv: t.Sequence[str], timeout: float, stdin: str = "", env: t.Optional[
     A process that waits for a wedged GPU sleeps uninterruptibly: it outlives SIGKILL, so after the kill nobody
     waits for it (subprocess.run would). It gets its own session and no descriptor of ours but its pipes.
     """
-    process = subprocess.Popen(
+    # run_command has no timeout, and waits.
+    process = subprocess.Popen(  # pylint: disable=ansible-bad-function
         list(argv),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
