@@ -5,7 +5,8 @@
 """Write the generated parts of the documentation; with --check only say whether they are current.
 
 The table of variables in each roles/*/README.md comes from the role's argument spec and stands between
-``<!-- variables -->`` and ``<!-- /variables -->``.
+``<!-- variables -->`` and ``<!-- /variables -->``. The plans in README.md are what the planner says for
+docs/example-hardware.json, and stand between ``<!-- plan -->`` and ``<!-- refusal -->`` and their ends.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ import json
 import pathlib
 import re
 import sys
+import textwrap
 
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "plugins"))
+from module_utils.models.facts import facts_from_config  # noqa: E402
+from module_utils.planning import table as plan_table  # noqa: E402
+from module_utils.planning import vllm  # noqa: E402
+
 MARKED = re.compile(r"(<!-- variables -->\n).*?(<!-- /variables -->)", re.DOTALL)
 
 
@@ -54,14 +61,38 @@ def table(spec: dict) -> str:
     return "\n".join(["| variable | type | default | meaning |", "|---|---|---|---|"] + rows(spec.get("options") or {})) + "\n"
 
 
+def plans() -> dict[str, str]:
+    """The two examples of README.md: one that fits, one that does not."""
+    hardware = json.loads((ROOT / "docs/example-hardware.json").read_text())
+    config = json.loads((ROOT / "tests/truth/vector_configs.json").read_text())["Qwen2.5-32B"]
+    model = facts_from_config(config)
+    model["source"] = "Qwen/Qwen2.5-32B"
+    one_card = dict(hardware, accelerators=hardware["accelerators"][:1])
+    fits = vllm.make_plan(hardware, model, {"context": "32K"})
+    refused = vllm.make_plan(one_card, model, {"context": "32K"})["refusal"]
+    remedies = ["  %d. %s" % (number, text) for number, text in enumerate(refused["remedies"], 1)]
+    return {
+        "plan": plan_table.plan_table(fits, hardware, model).rstrip(),
+        "refusal": "\n".join(textwrap.wrap(refused["message"], 100) + remedies),
+    }
+
+
+def with_plans(readme: str) -> str:
+    for name, text in plans().items():
+        block = "<!-- %s -->\n```\n%s\n```\n<!-- /%s -->" % (name, text, name)
+        readme = re.sub("<!-- %s -->.*?<!-- /%s -->" % (name, name), lambda match, block=block: block, readme, flags=re.DOTALL)
+    return readme
+
+
 def main() -> None:
     stale = []
-    for readme in sorted(ROOT.glob("roles/*/README.md")):
-        old = readme.read_text()
-        if not MARKED.search(old):
-            continue
-        specs = yaml.safe_load((readme.parent / "meta/argument_specs.yml").read_text())["argument_specs"]
-        new = MARKED.sub(lambda match, specs=specs: match[1] + table(specs["main"]) + match[2], old)
+    for readme in [ROOT / "README.md", *sorted(ROOT.glob("roles/*/README.md"))]:
+        old = new = readme.read_text()
+        if readme.parent == ROOT:
+            new = with_plans(old)
+        elif MARKED.search(old):
+            specs = yaml.safe_load((readme.parent / "meta/argument_specs.yml").read_text())["argument_specs"]
+            new = MARKED.sub(lambda match, specs=specs: match[1] + table(specs["main"]) + match[2], old)
         if new != old:
             stale.append(readme)
             if "--check" not in sys.argv:
