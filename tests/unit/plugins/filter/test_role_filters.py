@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.gpufleet.llm.plugins.filter.devices_of_unit import devices_of_unit
+from ansible_collections.gpufleet.llm.plugins.filter.plan_claims import plan_claims
+from ansible_collections.gpufleet.llm.plugins.filter.systemd_quote import systemd_quote
+
+
+@pytest.mark.parametrize(
+    "value, command, expected",
+    [
+        ("plain-1.0_x=/a,b:c@d+e", True, "plain-1.0_x=/a,b:c@d+e"),
+        (8000, True, "8000"),
+        ("", True, '""'),
+        ("two words", False, '"two words"'),
+        ('{"a":"b\\c"}', True, '"{\\"a\\":\\"b\\\\c\\"}"'),
+        ("100%", False, '"100%%"'),
+        ("$5", False, '"$5"'),
+        ("$5", True, '"$$5"'),
+        ("it's", True, "\"it's\""),
+    ],
+)
+def test_systemd_quote(value, command, expected):
+    assert systemd_quote(value, command) == expected
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b"])
+def test_systemd_quote_refuses_lines(value):
+    with pytest.raises(AnsibleFilterError, match="cannot span lines"):
+        systemd_quote(value)
+
+
+def accelerator(index, units=(), slices=()):
+    return {
+        "index": index,
+        "uuid": "GPU-%d" % index,
+        "processes": [{"pid": 1, "unit": unit} for unit in units],
+        "mig": {"slices": list(slices)} if slices else None,
+    }
+
+
+def test_devices_of_unit():
+    piece = {"uuid": "MIG-1", "processes": [{"pid": 2, "unit": "a.service"}]}
+    idle = {"uuid": "MIG-2", "processes": []}
+    hardware = {
+        "accelerators": [
+            accelerator(0, ["a.service", None]),
+            accelerator(1, ["b.service"]),
+            accelerator(2, slices=[piece, idle]),
+            {"index": 3, "uuid": "GPU-3"},
+        ]
+    }
+    assert devices_of_unit(hardware, "a.service") == ["0", "GPU-0", "MIG-1"]
+    assert devices_of_unit(hardware, "c.service") == []
+
+
+@pytest.mark.parametrize(
+    "plan, claims",
+    [
+        (
+            {"refusal": None, "variant": "cuda", "devices": ["GPU-0", "GPU-1"], "numbers": {"claimed_bytes_per_gpu": 5}},
+            [{"device": "GPU-0", "bytes": 5, "unit": "u"}, {"device": "GPU-1", "bytes": 5, "unit": "u"}],
+        ),
+        (
+            {"refusal": None, "variant": "cpu", "devices": [], "numbers": {"requested_bytes": 7}},
+            [{"device": "one", "bytes": 7, "unit": "u"}],
+        ),
+        ({"refusal": {"code": "x"}, "variant": "cpu", "devices": [], "numbers": {}}, []),
+    ],
+)
+def test_plan_claims(plan, claims):
+    assert plan_claims(plan, "one", "u") == claims
