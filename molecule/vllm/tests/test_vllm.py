@@ -164,8 +164,9 @@ def test_versions_and_links(host):
 
 
 # Last: these disturb it.
-@pytest.mark.parametrize("victim", ["core", "server"])
-def test_killed_it_comes_back_by_itself(host, key, victim):
+def test_killed_it_comes_back_by_itself(host, key):
+    """On one host the engine's core is killed, on the other its API server, which takes nothing along by itself."""
+    victim = "core" if "debian12" in host.backend.name else "server"
     server = main_pid(host)
     names = processes(host)
     cores = [pid for pid, line in names.items() if "EngineCore" in line]
