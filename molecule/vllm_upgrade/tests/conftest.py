@@ -15,7 +15,7 @@ import testinfra
 ROOT = pathlib.Path(__file__).parents[3]
 PLAYBOOK = ROOT / "molecule" / "vllm_upgrade" / "converge.yml"
 ENVIRONMENT = dict(
-    os.environ,
+    {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
     ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
     ANSIBLE_HOME=str(ROOT / ".ansible"),
     ANSIBLE_PIPELINING="true",
