@@ -13,7 +13,7 @@ import pytest
 import testinfra
 
 ROOT = pathlib.Path(__file__).parents[3]
-PLAYBOOK = ROOT / "molecule" / "vllm_upgrade" / "converge.yml"
+SCENARIO = ROOT / "molecule" / "vllm_upgrade"
 ENVIRONMENT = dict(
     {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
     ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
@@ -66,8 +66,8 @@ class Play:
         self.changed = int(recap.group(1)) if recap else None
 
 
-def command(options, extra):
-    words = ["ansible-playbook", "--inventory", str(ROOT / "molecule" / "inventory"), str(PLAYBOOK)]
+def command(options, extra, playbook="converge.yml"):
+    words = ["ansible-playbook", "--inventory", str(ROOT / "molecule" / "inventory"), str(SCENARIO / playbook)]
     return words + ["--extra-vars", json.dumps(extra)] + list(options)
 
 
@@ -78,11 +78,10 @@ def host():
 
 @pytest.fixture(scope="session")
 def play():
-    def run(*options, **extra):
+    def run(*options, playbook="converge.yml", **extra):
+        words = command(options, extra, playbook)
         return Play(
-            subprocess.run(
-                command(options, extra), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-            )
+            subprocess.run(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         )
 
     return run
