@@ -131,7 +131,7 @@ def test_killed_at_five_random_moments_and_run_once_more(host, play, begin):
     print("KILL_SEED=%d" % SEED)
     for number in range(5):
         process = begin(**GOOD)
-        moment = chance.uniform(8 * number, 8 * number + 16)
+        moment = chance.uniform(6 * number, 6 * number + 12)
         time.sleep(moment)
         ended = process.poll()
         kill(process) if ended is None else None
