@@ -60,8 +60,8 @@ options:
     description:
       - Hardware facts of the host, as M(gpufleet.llm.gpu_info) returns them in
         RV(gpufleet.llm.gpu_info#module:hardware).
+      - Exactly one of O(hardware) and O(what_if) is needed.
     type: dict
-    required: true
   headroom_bytes:
     description:
       - Memory that every GPU keeps free beside what vLLM needs, in bytes, also as V(2G).
@@ -133,6 +133,13 @@ options:
       - cuda
       - cpu
     default: auto
+  what_if:
+    description:
+      - Plan for GPUs that nobody has at hand, instead of O(hardware), for example V(2 x L40S) or V(RTX 4090).
+      - Visible memory and compute capability come from a table by the GPU's name. The host around them is assumed to
+        be idle, with a current driver and enough memory.
+      - Several kinds in one host are joined by a comma, as in V(2 x L40S, 1 x H100).
+    type: str
 extends_documentation_fragment:
   - gpufleet.llm.attributes
   - gpufleet.llm.attributes.info
@@ -171,6 +178,12 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: planned.plan.refusal is none
     fail_msg: "{{ planned.plan.refusal.message }}"
+
+- name: Would it fit on two L40S?
+  gpufleet.llm.vllm_plan:
+    what_if: 2 x L40S
+    model: "{{ known.model }}"
+  register: planned
 
 - name: Plan for latency on two named GPUs, with an fp8 KV cache
   gpufleet.llm.vllm_plan:
@@ -412,14 +425,14 @@ plan:
 
 try:
     from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
-    from ansible_collections.gpufleet.llm.plugins.module_utils.planning import vllm
+    from ansible_collections.gpufleet.llm.plugins.module_utils.planning import gpus, vllm
 except ImportError:  # run alone, from a checkout that is not on the collections path
     import os
     import sys
 
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from module_utils.entry import run
-    from module_utils.planning import vllm
+    from module_utils.planning import gpus, vllm
 
 ARGUMENT_SPEC = {
     "concurrency": {"type": "str", "default": "auto"},
@@ -427,7 +440,7 @@ ARGUMENT_SPEC = {
     "cuda_compatibility": {"type": "bool", "default": False},
     "engine_version": {"type": "str"},
     "gpus": {"type": "raw", "default": "auto"},
-    "hardware": {"type": "dict", "required": True},
+    "hardware": {"type": "dict"},
     "headroom_bytes": {"type": "str"},
     "model": {"type": "dict", "required": True},
     "own_units": {"type": "list", "elements": "str", "default": []},
@@ -445,17 +458,26 @@ ARGUMENT_SPEC = {
     },
     "settings": {"type": "dict", "default": {}},
     "variant": {"type": "str", "choices": ["auto", "cuda", "cpu"], "default": "auto"},
+    "what_if": {"type": "str"},
 }
 
 
 def work(module):
     options = dict(module.params)
-    hardware, model = options.pop("hardware"), options.pop("model")
+    hardware, model, what_if = options.pop("hardware"), options.pop("model"), options.pop("what_if")
+    if what_if is not None:
+        hardware = gpus.hardware(what_if)
     return {"changed": False, "plan": vllm.make_plan(hardware, model, options)}
 
 
 def main():
-    run(work, ARGUMENT_SPEC, supports_check_mode=True)
+    run(
+        work,
+        ARGUMENT_SPEC,
+        supports_check_mode=True,
+        mutually_exclusive=[["hardware", "what_if"]],
+        required_one_of=[["hardware", "what_if"]],
+    )
 
 
 if __name__ == "__main__":
