@@ -355,6 +355,18 @@ plan:
           description: The longest context that V(auto) may choose for the model.
           type: int
           returned: success
+        concurrency_by_context:
+          description:
+            - How many requests of each length fit in the KV cache at once, for the powers of two from
+              1024 up to C(context_limit_tokens) and for the context of the plan.
+            - Blocks of the cache divided by the blocks of one such request, C(low) and C(expected). C(max_num_seqs)
+              is a limit of its own.
+          type: list
+          elements: dict
+          returned: when there is a device
+          sample:
+            - {"context_tokens": 16384, "expected": 5.15, "low": 4.52}
+            - {"context_tokens": 32768, "expected": 2.58, "low": 2.26}
         host_pinned_bytes:
           description: Memory of the host that the engine pins for its request table.
           type: int

@@ -273,6 +273,9 @@ def _numbers(fit: CpuFit, host: Host, limit: int) -> t.Dict[str, t.Any]:
         "max_concurrency": round(concurrency, 2),
         "max_concurrency_low": round(concurrency, 2),
         "context_limit_tokens": limit,
+        "concurrency_by_context": fit.layout.concurrency_by_context(
+            fit.kv_bytes, fit.kv_bytes, limit, fit.context, tokens
+        ),
         "cpu_cores": host.cores,
     }
 

@@ -268,6 +268,9 @@ def numbers(fit: Fit) -> t.Dict[str, t.Any]:
         "max_concurrency": round(concurrency, 2),
         "max_concurrency_low": round(capacity["low"][2], 2),
         "context_limit_tokens": fit.context_limit,
+        "concurrency_by_context": fit.layout.concurrency_by_context(
+            memory.kv.low, memory.kv.expected, fit.context_limit, fit.context, fit.batch.max_num_batched_tokens
+        ),
         "host_pinned_bytes": fit.batch.max_num_seqs * fit.context * 4,
     }
 

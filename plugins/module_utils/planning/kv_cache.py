@@ -112,6 +112,22 @@ class CacheLayout:
         concurrency = blocks / per_request
         return blocks, int(concurrency * context), concurrency
 
+    def concurrency_by_context(
+        self, low: int, expected: int, limit: int, context: int, batched_tokens: int
+    ) -> t.List[t.Dict[str, t.Any]]:
+        """How many requests of each length fit at once in ``low`` and ``expected`` bytes: the powers of two from 1024
+        up to ``limit``, and ``context``."""
+        if not self.groups:
+            return []
+        blocks = [self.num_blocks(size) for size in (low, expected)]
+        curve = []
+        for length in sorted({1 << power for power in range(10, limit.bit_length())} | {context}):
+            each = max(1, self.blocks_per_request(length, batched_tokens))
+            curve.append(
+                {"context_tokens": length, "low": round(blocks[0] / each, 2), "expected": round(blocks[1] / each, 2)}
+            )
+        return curve
+
     def largest_context(self, available: int, limit: int, batched_tokens: int, requests: int = 1) -> int:
         """The longest context of which ``requests`` fit at once, up to ``limit``; 0 when not even one token does."""
         usable = self.num_blocks(available) - 1
