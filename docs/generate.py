@@ -22,8 +22,8 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "plugins"))
 from module_utils.models.facts import facts_from_config  # noqa: E402
-from module_utils.planning import table as plan_table  # noqa: E402
 from module_utils.planning import vllm  # noqa: E402
+from module_utils.report import plan_table  # noqa: E402
 
 MARKED = re.compile(r"(<!-- variables -->\n).*?(<!-- /variables -->)", re.DOTALL)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import table
+from ansible_collections.gpufleet.llm.plugins.module_utils.report import plan_table as report
 
 DOCUMENTATION = r"""
 name: plan_table
@@ -50,7 +50,7 @@ _value:
 
 def plan_table(plan, hardware=None, model=None):
     try:
-        return table.plan_table(plan, hardware, model)
+        return report.plan_table(plan, hardware, model)
     except GpufleetError as error:
         raise AnsibleFilterError(str(error)) from error
 

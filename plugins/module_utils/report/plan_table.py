@@ -9,26 +9,13 @@ from __future__ import annotations
 import textwrap
 import typing as t
 
-from ..errors import GpufleetError
-from .arguments import render
-from .units import GIB, KIB, MIB
+from ..planning.arguments import render
+from . import words
+from .words import TERMS, gib
 
 WIDTH = 100
 _BAR = 40
 _LABEL = 18
-
-# Label and key of each term of the budget, in the order in which it is taken.
-_TERMS = (
-    ("Weights", "weights_bytes_per_gpu"),
-    ("MLA copies", "mla_dequantized_bytes"),
-    ("Activations", "activation_peak_bytes"),
-    ("Sampler state", "sampler_state_bytes"),
-    ("CUDA graphs", "cuda_graph_bytes"),
-    ("Runtime buffers", "runtime_bytes"),
-    ("KV cache", "kv_cache_bytes"),
-    ("Outside vLLM", "unclaimed_bytes"),
-    ("System", "system_reserve_bytes"),
-)
 
 
 def plan_table(
@@ -37,8 +24,7 @@ def plan_table(
     model: t.Optional[t.Mapping[str, t.Any]] = None,
 ) -> str:
     """The plan of vllm_plan as a table; with the facts it was made from, the heading names host and model."""
-    if not isinstance(plan, dict) or plan.get("schema") != "gpufleet.plan/1":
-        raise GpufleetError("plan_table wants the plan that gpufleet.llm.vllm_plan returned, schema gpufleet.plan/1.")
+    words.check_schema(plan, "gpufleet.plan/1", "plan_table wants the plan that gpufleet.llm.vllm_plan returned")
     blocks = [_heading(plan, hardware, model)]
     if plan.get("refusal"):
         blocks.append(_refusal(plan["refusal"]))
@@ -54,7 +40,7 @@ def plan_table(
 def _heading(
     plan: t.Mapping[str, t.Any], hardware: t.Optional[t.Mapping[str, t.Any]], model: t.Optional[t.Mapping[str, t.Any]]
 ) -> str:
-    verdict = "DOES NOT FIT" if plan.get("refusal") else "FITS, TIGHTLY" if _tight(plan) else "FITS"
+    verdict = words.VERDICTS[words.verdict(plan)]
     title = "vLLM %s (%s)" % (plan["engine_version"], plan["variant"])
     if model:
         source = model.get("source")
@@ -63,36 +49,16 @@ def _heading(
     line = title + " " * max(2, WIDTH - len(title) - len(verdict)) + verdict
     parts = []
     if model:
-        parts.append("%s parameters, %s" % (_amount(model.get("parameters") or 0), _weights_kind(model)))
+        parts.append(words.model_line(model))
     gpus = plan["numbers"].get("gpus") or []
     if gpus:
         parts.append("%d x %s" % (len(gpus), gpus[0]["name"]))
     elif hardware:
         cpu = hardware.get("cpu") or {}
         parts.append("%s, %s cores" % (cpu.get("model") or "CPU", cpu.get("cores") or "?"))
-        parts.append(_gib(hardware.get("memory_total_bytes") or 0) + " GiB")
+        parts.append(gib(hardware.get("memory_total_bytes") or 0) + " GiB")
     second = " | ".join(parts)
     return "\n".join(part for part in (line, "=" * WIDTH, second) if part)
-
-
-def _tight(plan: t.Mapping[str, t.Any]) -> bool:
-    numbers = plan["numbers"]
-    return "kv_needed_bytes" in numbers and numbers["kv_cache_bytes"]["low"] < numbers["kv_needed_bytes"]
-
-
-def _weights_kind(model: t.Mapping[str, t.Any]) -> str:
-    quantization = model.get("quantization")
-    if not quantization:
-        return str(model.get("dtype"))
-    bits = quantization.get("bits")
-    return quantization["method"] + (" %s-bit" % bits if bits else "")
-
-
-def _amount(number: int) -> str:
-    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
-        if number >= size:
-            return "%.1f %s" % (number / size, unit)
-    return format(number, ",")
 
 
 def _refusal(refusal: t.Mapping[str, t.Any]) -> str:
@@ -141,7 +107,7 @@ def _decisions(plan: t.Mapping[str, t.Any]) -> str:
             (
                 "Full requests",
                 "%.1f at once" % numbers["max_concurrency"],
-                "%s per token, blocks of %d tokens" % (_small(numbers["kv_bytes_per_token"]), numbers["block_size"]),
+                "%s per token, blocks of %d tokens" % (words.small(numbers["kv_bytes_per_token"]), numbers["block_size"]),
             )
         )
     return "\n".join(("  %-*s %-34s %s" % (_LABEL - 2, label, value, note)).rstrip() for label, value, note in rows)
@@ -161,24 +127,24 @@ def _memory(plan: t.Mapping[str, t.Any]) -> str:
     total = numbers.get("total_memory_bytes")
     if not total:
         known = [("Weights", numbers["weights_bytes_per_gpu"])]
-        return "\n".join("  %-*s %10s GiB, unsplit" % (_LABEL - 2, label, _gib(size)) for label, size in known)
+        return "\n".join("  %-*s %10s GiB, unsplit" % (_LABEL - 2, label, gib(size)) for label, size in known)
     each = "MEMORY PER GPU" if plan["variant"] == "cuda" else "MEMORY"
     rows = ["%-*s %10s   %s" % (_LABEL, each, "GiB", "0%" + " " * (_BAR - 5) + "100%")]
     start = 0.0
-    for label, key in _TERMS:
+    for label, key in TERMS:
         value = numbers.get(key)
         if value is None:
             continue
-        low, size, high = (value["low"], value["expected"], value["high"]) if isinstance(value, dict) else (value,) * 3
+        low, size, high = words.spread(value)
         if not size and not high:
             continue
-        spread = "" if low == high else "%s to %s" % (_gib(low), _gib(high))
-        rows.append("  %-*s %10s   |%s| %s" % (_LABEL - 2, label, _gib(size), _bar(start, start + size, total), spread))
+        spread = "" if low == high else "%s to %s" % (gib(low), gib(high))
+        rows.append("  %-*s %10s   |%s| %s" % (_LABEL - 2, label, gib(size), _bar(start, start + size, total), spread))
         start += size
-    rows.append("  %-*s %10s" % (_LABEL - 2, "Total", _gib(total)))
+    rows.append("  %-*s %10s" % (_LABEL - 2, "Total", gib(total)))
     short = (plan.get("refusal") or {}).get("short_bytes")
     if short:
-        rows.append("  %-*s %10s" % (_LABEL - 2, "Missing", _gib(short)))
+        rows.append("  %-*s %10s" % (_LABEL - 2, "Missing", gib(short)))
     return "\n".join(row.rstrip() for row in rows)
 
 
@@ -226,11 +192,3 @@ def _wrap(text: str, first: str, rest: str) -> t.List[str]:
     return textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
-
-
-def _gib(size: float) -> str:
-    return "%.2f" % (size / GIB) if abs(size) < 10 * GIB else "%.1f" % (size / GIB)
-
-
-def _small(size: int) -> str:
-    return "%.1f MiB" % (size / MIB) if size >= MIB else "%.0f KiB" % (size / KIB) if size >= KIB else "%d B" % size

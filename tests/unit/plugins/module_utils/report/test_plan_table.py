@@ -10,7 +10,8 @@ import re
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import table, vllm
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning import vllm
+from ansible_collections.gpufleet.llm.plugins.module_utils.report import plan_table as table
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import hosts, refusal_cases
 
 L40S = hosts.host(hosts.gpus(4, "NVIDIA L40S"))
