@@ -67,6 +67,19 @@ options:
       - Memory that every GPU keeps free beside what vLLM needs, in bytes, also as V(2G).
       - The default is 2 percent of the GPU, and 10 percent where GPU and system share their memory.
     type: str
+  measured:
+    description:
+      - What running engines measured. What M(gpufleet.llm.vllm_measured) returned as
+        RV(gpufleet.llm.vllm_measured#module:measured), the content of a file that it keeps, the content of the file
+        that the playbook C(gpufleet.llm.calibrate) collects, or a list of any of these.
+      - A measurement counts where RV(plan.configuration) is the same, that is model, version, GPU, split and batch
+        settings. The context and C(gpu_memory_utilization) may be others.
+      - All that vLLM took there beside weights and KV cache is then measured and no longer estimated,
+        C(overhead = requested - weights - KV cache). Several measurements are combined so that the least KV cache
+        is what is promised. RV(plan.reasons) says so, and RV(plan.warnings) where the estimate was off by more than
+        5 percent.
+      - What is damaged or no measurement is ignored with a warning. See C(docs/calibration.md) of the collection.
+    type: raw
   model:
     description:
       - Model facts, as M(gpufleet.llm.model_info) returns them in RV(gpufleet.llm.model_info#module:model).
@@ -146,6 +159,7 @@ extends_documentation_fragment:
 seealso:
   - module: gpufleet.llm.gpu_info
   - module: gpufleet.llm.model_info
+  - module: gpufleet.llm.vllm_measured
   - plugin: gpufleet.llm.plan_table
     plugin_type: filter
   - plugin: gpufleet.llm.vllm_arguments
@@ -184,6 +198,12 @@ EXAMPLES = r"""
     what_if: 2 x L40S
     model: "{{ known.model }}"
   register: planned
+
+- name: Plan with what engines of the fleet measured
+  gpufleet.llm.vllm_plan:
+    hardware: "{{ gpu.hardware }}"
+    model: "{{ known.model }}"
+    measured: "{{ lookup('ansible.builtin.file', inventory_dir ~ '/.gpufleet-measured.json') }}"
 
 - name: Plan for latency on two named GPUs, with an fp8 KV cache
   gpufleet.llm.vllm_plan:
@@ -239,6 +259,34 @@ plan:
       elements: str
       returned: success
       sample: ["GPU-5a0e8f21-6a3b-4e7e-9f2c-0d8c1b7a3e55"]
+    configuration:
+      description:
+        - All that decides what vLLM takes beside weights and KV cache, as vLLM will have it, its defaults resolved. A
+          measurement of this plan holds for plans in which it is the same.
+        - RV(plan.configuration.model) is a digest of the model's shape and quantization, the same for all models that
+          differ by their weights alone.
+      type: dict
+      returned: success, null when the host has no GPU to plan on
+      sample:
+        compute_capability: "8.9"
+        data_parallel_size: 1
+        dtype: bfloat16
+        enable_expert_parallel: false
+        enforce_eager: false
+        engine_version: 0.33.0
+        block_size: 16
+        gpu: L40S
+        kv_cache_dtype: auto
+        max_cudagraph_capture_size: null
+        max_num_batched_tokens: 2048
+        max_num_seqs: 64
+        memory_total_bytes: 48305799168
+        model: 868cfc2b63774212
+        nvlink: false
+        pipeline_parallel_size: 1
+        settings: {}
+        tensor_parallel_size: 1
+        variant: cuda
     numbers:
       description:
         - Every term of the budget. A term that is estimated is a dictionary with C(low), C(expected) and C(high).
@@ -301,6 +349,10 @@ plan:
           description: Pool of captured CUDA graphs.
           type: dict
           returned: when there is a device
+        measured_correction_bytes:
+          description: What a measurement adds to the terms above that are estimated, or takes from them. 0 without one.
+          type: int
+          returned: on a GPU
         runtime_bytes:
           description: Attention workspaces, communication and loaded kernels. On a CPU, the engine's processes.
           type: dict
@@ -430,7 +482,8 @@ plan:
       description:
         - SHA-256 over the inputs that last, the model, the wishes, the settings, the versions and which hardware it
           is. Free
-          memory and processes are not part of it.
+          memory and processes are not part of it, and neither is what was measured. An engine that works is not
+          planned anew because of its own figures.
       type: str
       returned: success
 """
@@ -454,6 +507,7 @@ ARGUMENT_SPEC = {
     "gpus": {"type": "raw", "default": "auto"},
     "hardware": {"type": "dict"},
     "headroom_bytes": {"type": "str"},
+    "measured": {"type": "raw"},
     "model": {"type": "dict", "required": True},
     "own_units": {"type": "list", "elements": "str", "default": []},
     "prefer": {"type": "str", "choices": ["balanced", "latency", "throughput"], "default": "balanced"},

@@ -147,15 +147,21 @@ class Budget:
     free: int = 0  # before this engine's own CUDA context
     outside: Range = ZERO  # that context and NCCL
     fixed_kv: t.Optional[int] = None  # kv_cache_memory_bytes, which replaces the arithmetic
+    measured: t.Optional[Range] = None  # what such an engine was seen to take instead of the estimated overhead
 
     @property
     def requested(self) -> int:
         """What vLLM claims at start: its own ceil(total * utilization)."""
         return math.ceil(self.total * self.utilization)
 
-    @functools.cached_property
+    @property
     def overhead(self) -> Range:
-        """Everything in the budget but the weights and the KV cache."""
+        """Everything in the budget but the weights and the KV cache: measured where it was, else estimated."""
+        return self.measured or self.estimated
+
+    @functools.cached_property
+    def estimated(self) -> Range:
+        """The sum of the terms."""
         terms = (exactly(self.mla_copy), self.activation, self.sampler_state, self.graphs, self.runtime)
         return Range(sum(x.low for x in terms), sum(x.expected for x in terms), sum(x.high for x in terms))
 

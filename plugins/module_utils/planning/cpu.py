@@ -15,7 +15,7 @@ import dataclasses
 import math
 import typing as t
 
-from . import budget, capability, kv_cache, parallel, refusals
+from . import budget, calibration, capability, kv_cache, parallel, refusals
 from .budget import Batch, Range
 from .cuda import GGUF, check_context
 from .facts import Host, Model
@@ -96,6 +96,9 @@ def plan(model: Model, host: Host, wishes: Wishes) -> Draft:
     draft.settings.update(wishes.settings)
     draft.environment = _environment(host, fit, wishes)
     draft.numbers = _numbers(fit, host, context_limit(model))
+    draft.configuration = calibration.configuration(
+        model, (), fit.split, False, fit.dtype, fit.kv_dtype, fit.layout.block_size, fit.batch, wishes
+    )
     _explain(model, host, fit, wishes, draft)
     if not fit.fits:
         draft.refuse(_memory_refusal(model, host, fit, wishes))
@@ -331,6 +334,7 @@ def _explain(model: Model, host: Host, fit: CpuFit, wishes: Wishes, draft: Draft
         )
     if model.mla:
         say("Chunked prefill and prefix caching are off: the CPU backend's MLA kernels lack them.")
+    calibration.explain_cpu(fit.layout, wishes.measured, draft.configuration or {}, draft)
 
 
 def _memory_refusal(model: Model, host: Host, fit: CpuFit, wishes: Wishes) -> Refusal:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import capability, devices, explain, parallel, refusals, remedies
+from . import calibration, capability, devices, explain, parallel, refusals, remedies
 from .devices import Seat
 from .facts import Device, Host, Model, Quantization
 from .fit import Fit, context_limit, kv_dtype_of, kv_layout, numbers, work_out
@@ -300,4 +300,7 @@ def _write(
     if wishes.cuda_compatibility:
         draft.environment["VLLM_ENABLE_CUDA_COMPATIBILITY"] = "1"
     draft.numbers = numbers(best)
+    draft.configuration = calibration.configuration(
+        model, best.seats, best.split, best.linked, best.dtype, best.kv_dtype, best.layout.block_size, best.batch, wishes
+    )
     explain.cuda(model, host, best, groups, wishes, draft)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import batching, capability, devices, parallel, refusals
+from . import batching, calibration, capability, devices, parallel, refusals
 from .devices import Seat
 from .facts import Host, Model
 from .fit import MOST_UTILIZATION, Fit, context_limit
@@ -45,6 +45,7 @@ def cuda(
             )
         )
         _warn(fit, wishes, low[2], draft)
+    calibration.explain(fit.budget, fit.layout, wishes.measured, draft.configuration or {}, draft)
 
 
 def _gpus(host: Host, fit: Fit, groups: t.Sequence[t.Sequence[Seat]], wishes: Wishes) -> str:

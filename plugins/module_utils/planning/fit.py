@@ -10,7 +10,7 @@ import dataclasses
 import math
 import typing as t
 
-from . import batching, budget, capability, kv_cache
+from . import batching, budget, calibration, capability, kv_cache
 from .budget import Batch, Budget, Range
 from .devices import Seat
 from .facts import Model
@@ -82,7 +82,7 @@ def work_out(
     fixed_kv = wishes.fixed("kv_cache_memory_bytes")
 
     def budget_for(batch: Batch) -> Budget:
-        return Budget(
+        estimate = Budget(
             total=total,
             utilization=utilization,
             weights=weights,
@@ -95,6 +95,12 @@ def work_out(
             outside=budget.context_bytes(split),
             fixed_kv=fixed_kv,
         )
+        if not wishes.measured.measurements:
+            return estimate
+        wanted = calibration.configuration(
+            model, seats, split, linked, dtype, kv_dtype, layout.block_size, batch, wishes
+        )
+        return calibration.corrected(estimate, wishes.measured, wanted)
 
     limit = context_limit(model)
     sequences = wishes.fixed("max_num_seqs") or wishes.concurrency or batching.sequence_cap(wishes.prefer, total)
@@ -256,6 +262,7 @@ def numbers(fit: Fit) -> t.Dict[str, t.Any]:
         "sampler_state_bytes": memory.sampler_state.expected,
         "cuda_graph_bytes": memory.graphs.as_dict(),
         "runtime_bytes": memory.runtime.as_dict(),
+        "measured_correction_bytes": memory.overhead.expected - memory.estimated.expected,
         "kv_bytes_per_token": fit.layout.token_bytes,
         "kv_bytes_per_block": max(fit.layout.bytes_per_block, default=0),
         "kv_groups": len(fit.layout.groups),

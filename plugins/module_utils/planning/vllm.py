@@ -45,6 +45,7 @@ def make_plan(
         "settings": dict(sorted(draft.settings.items())),
         "environment": dict(sorted(draft.environment.items())),
         "devices": draft.devices,
+        "configuration": draft.configuration,
         "numbers": draft.numbers,
         "reasons": draft.reasons,
         "warnings": draft.warnings,

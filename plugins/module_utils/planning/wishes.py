@@ -10,6 +10,7 @@ import dataclasses
 import typing as t
 
 from ..errors import GpufleetError
+from . import calibration
 from .devices import Claim, read_claims
 from .units import parse_number, parse_wish
 from .versions import EngineVersion, normalize_settings, parse_version
@@ -29,6 +30,7 @@ class Wishes:
     own_units: t.FrozenSet[str]
     claims: t.Tuple[Claim, ...]
     cuda_compatibility: bool
+    measured: calibration.Calibration = calibration.NOTHING
 
     def fixed(self, name: str) -> t.Any:
         return self.settings.get(name)
@@ -64,6 +66,7 @@ def read_wishes(options: t.Mapping[str, t.Any], variant: str) -> Wishes:
         own_units=frozenset(options.get("own_units") or ()),
         claims=tuple(read_claims(options.get("reserved") or ())),
         cuda_compatibility=bool(options.get("cuda_compatibility")),
+        measured=calibration.read(options.get("measured")),
     )
 
 
@@ -106,6 +109,7 @@ class Draft:
     reasons: t.List[str] = dataclasses.field(default_factory=list)
     warnings: t.List[str] = dataclasses.field(default_factory=list)
     refusal: t.Optional[Refusal] = None
+    configuration: t.Optional[t.Dict[str, t.Any]] = None  # what a measurement of it will hold for
 
     def refuse(self, refusal: t.Optional[Refusal]) -> None:
         """The first refusal is the one to solve first; later ones do not replace it."""
