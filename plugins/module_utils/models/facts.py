@@ -113,6 +113,7 @@ def _describe(fields: Fields, shape: Shape, groups: t.List[Group]) -> dict:
         "linear_attention": asdict(shape.linear) if shape.linear else None,
         "multimodal": len(modalities) > 1,
         "modalities": modalities,
+        "encoder": vision.encoder(fields.root),
         "per_layer": _per_layer(shape),
         "parameters": total_parameters(groups),
         "parameters_source": "config",

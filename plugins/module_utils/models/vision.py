@@ -85,6 +85,54 @@ def modalities(config: dict) -> t.List[str]:
     return found
 
 
+@dataclass(frozen=True)
+class Items:
+    """How an image becomes tokens: the engine profiles itself with the largest one."""
+
+    largest_item_tokens: int
+    patches_per_token: float
+
+
+# From each family's processor: the largest image it makes, in tokens of the language model.
+_ITEMS: t.Dict[str, Items] = {
+    "qwen2_vl": Items(16384, 4),
+    "qwen2_5_vl": Items(16384, 4),
+    "qwen3_vl": Items(16384, 4),
+    "gemma3": Items(256, 16),
+    "gemma4": Items(280, 9),
+    "mistral3": Items(3025, 4),
+    "llava": Items(576, 1),
+    "llava_next": Items(2928, 1),
+    "internvl_chat": Items(3328, 4),
+    "internvl": Items(3328, 4),
+    "llama4": Items(2448, 4),
+}
+_OTHER_ITEMS = Items(4096, 4)
+
+
+def encoder(config: dict) -> t.Optional[dict]:
+    """What a vision tower's activations follow from, null without one."""
+    vision = config.get("vision_config")
+    if not isinstance(vision, dict):
+        return None
+    name = str(config.get("model_type") or "")
+    name = _ALIASES.get(name, name)
+    fields = Fields(vision)
+    width = fields.get("embed_dim") if name == "qwen2_vl" else fields.get("hidden_size")
+    if not isinstance(width, int):
+        return None
+    tower = _TOWERS.get(name)
+    items = _ITEMS.get(name, _OTHER_ITEMS)
+    return {
+        "hidden_size": width,
+        "intermediate_size": fields.get("intermediate_size", default=int(width * fields.get("mlp_ratio", default=4))),
+        "gated": bool(tower and tower.gated),
+        "outputs": 1 + len(fields.get("deepstack_visual_indexes", default=[]) or []),
+        "largest_item_tokens": items.largest_item_tokens,
+        "patches_per_token": items.patches_per_token,
+    }
+
+
 def add_towers(groups: Groups, config: dict, hidden: int, dtype: str, warnings: t.List[str]) -> None:
     """Add the vision tower's groups, or say that its weights are not counted."""
     vision = config.get("vision_config")

@@ -15,12 +15,12 @@ import dataclasses
 import math
 import typing as t
 
-from . import budget, calibration, capability, kv_cache, parallel, refusals
-from .budget import Batch, Range
+from . import calibration, capability, generations, kv_cache, parallel, refusals, terms
 from .cuda import GGUF, check_context
 from .facts import Host, Model
 from .fit import context_limit, kv_dtype_of
 from .kv_cache import CacheLayout
+from .terms import Batch, Engine, Range
 from .units import GIB, count, gib
 from .weights import Split, rank_bytes
 from .wishes import Draft, Refusal, Wishes
@@ -156,7 +156,8 @@ def _work_out(model: Model, host: Host, wishes: Wishes, draft: Draft) -> CpuFit:
     if model.mla and not wishes.fixed("max_num_batched_tokens"):
         tokens = max(tokens, context)  # no chunked prefill there: a prompt is one step
     batch = Batch(sequences, tokens, eager=True)
-    activation = budget.activation_bytes(model, split, batch, dtype)
+    engine = Engine(generations.of(wishes.version), None, split, dtype)
+    activation = terms.activation_bytes(model, batch, engine)
     node_bytes = min((node for node in nodes), default=host.memory_total_bytes)
     if split.ranks == 1:
         node_bytes = max(nodes, default=host.memory_total_bytes)
@@ -262,7 +263,7 @@ def _numbers(fit: CpuFit, host: Host, limit: int) -> t.Dict[str, t.Any]:
         "weights_bytes_per_gpu": fit.weights,
         "activation_peak_bytes": fit.activation.as_dict(),
         "runtime_bytes": fit.processes.as_dict(),
-        "cuda_graph_bytes": budget.ZERO.as_dict(),
+        "cuda_graph_bytes": terms.ZERO.as_dict(),
         "kv_room_bytes": max(0, fit.room),
         "kv_bytes_per_token": fit.layout.token_bytes,
         "kv_bytes_per_block": max(fit.layout.bytes_per_block, default=0),
@@ -270,7 +271,7 @@ def _numbers(fit: CpuFit, host: Host, limit: int) -> t.Dict[str, t.Any]:
         "block_size": fit.layout.block_size,
         "blocks_per_request": fit.layout.blocks_per_request(fit.context, tokens),
         "kv_needed_bytes": fit.needed,
-        "kv_cache_bytes": budget.exactly(fit.kv_bytes).as_dict(),
+        "kv_cache_bytes": terms.exactly(fit.kv_bytes).as_dict(),
         "kv_cache_tokens": {"low": capacity, "expected": capacity, "high": capacity},
         "num_gpu_blocks": blocks,
         "max_concurrency": round(concurrency, 2),

@@ -54,6 +54,18 @@ class Moe:
 
 
 @dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A vision tower, as far as its activations go."""
+
+    hidden_size: int
+    intermediate_size: int
+    gated: bool
+    outputs: int  # vectors it gives the language model per token
+    largest_item_tokens: int
+    patches_per_token: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Quantization:
     method: str
     bits: t.Optional[int]
@@ -88,6 +100,7 @@ class Model:
     moe: t.Optional[Moe]
     linear: t.Optional[t.Dict[str, t.Any]]
     multimodal: bool
+    encoder: t.Optional[Encoder]
     per_layer: t.Dict[int, t.Dict[str, t.Any]]
     parameters: int
     groups: t.Tuple[Group, ...]
@@ -143,6 +156,7 @@ def _read_model(facts: t.Mapping[str, t.Any]) -> Model:
         ),
         linear=facts.get("linear_attention") or None,
         multimodal=bool(facts.get("multimodal")),
+        encoder=Encoder(**facts["encoder"]) if facts.get("encoder") else None,
         per_layer={int(index): values for index, values in (facts.get("per_layer") or {}).items()},
         parameters=int(facts.get("parameters") or 0),
         groups=tuple(_read_group(entry) for entry in facts["tensor_groups"] if entry["place"] != "skipped"),

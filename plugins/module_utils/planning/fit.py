@@ -10,11 +10,12 @@ import dataclasses
 import math
 import typing as t
 
-from . import batching, budget, calibration, capability, kv_cache
-from .budget import Batch, Budget, Range
+from . import batching, calibration, capability, generations, kv_cache, terms
+from .budget import Budget
 from .devices import Seat
 from .facts import Model
 from .kv_cache import CacheLayout
+from .terms import Batch, Engine, Range
 from .units import GIB, MIB
 from .weights import Split, mla_copy_bytes, rank_bytes
 from .wishes import Wishes
@@ -80,6 +81,9 @@ def work_out(
     mla_copy = mla_copy_bytes(model, split, dtype)
     eager = bool(wishes.fixed("enforce_eager")) if eager is None else eager
     fixed_kv = wishes.fixed("kv_cache_memory_bytes")
+    engine = engine_of(split, dtype, cap, wishes)
+    rope_cache, lora = terms.rope_cache_bytes(model, dtype), terms.lora_bytes(model, engine)
+    experts, runtime = terms.expert_workspace_bytes(model, engine), terms.runtime_bytes(model, engine)
 
     def budget_for(batch: Batch) -> Budget:
         estimate = Budget(
@@ -87,12 +91,15 @@ def work_out(
             utilization=utilization,
             weights=weights,
             mla_copy=mla_copy,
-            activation=budget.activation_bytes(model, split, batch, dtype),
-            sampler_state=budget.sampler_state_bytes(model, batch),
-            graphs=budget.graph_bytes(model, split, batch),
-            runtime=budget.runtime_bytes(split),
+            rope_cache=rope_cache,
+            lora=lora,
+            sampler_state=terms.sampler_state_bytes(model, batch, engine),
+            activation=terms.activation_bytes(model, batch, engine),
+            experts=experts,
+            graphs=terms.graph_bytes(model, batch, engine) if engine.generation.graphs_inside else terms.ZERO,
+            runtime=runtime,
             free=min(seat.free for seat in seats),
-            outside=budget.context_bytes(split),
+            outside=terms.context_bytes(split),
             fixed_kv=fixed_kv,
         )
         if not wishes.measured.measurements:
@@ -141,6 +148,26 @@ def work_out(
     )
 
 
+def engine_of(split: Split, dtype: str, cap: capability.Capability, wishes: Wishes) -> Engine:
+    """What the settings say of the engine's buffers."""
+    limits = wishes.fixed("limit_mm_per_prompt")
+    none = isinstance(limits, dict) and bool(limits) and not any(limits.values())
+    speculative = wishes.fixed("speculative_config")
+    tokens = speculative.get("num_speculative_tokens") if isinstance(speculative, dict) else None
+    lora = bool(wishes.fixed("enable_lora"))
+    return Engine(
+        generation=generations.of(wishes.version),
+        capability=cap,
+        split=split,
+        dtype=dtype,
+        text_only=bool(wishes.fixed("language_model_only")) or none,
+        lora_rank=int(wishes.fixed("max_lora_rank") or 16) if lora else 0,
+        loras=int(wishes.fixed("max_loras") or 1) if lora else 0,
+        speculative_tokens=int(tokens or 0),
+        flashinfer=wishes.fixed("attention_backend") in ("FLASHINFER", "flashinfer") or cap >= (10, 0),
+    )
+
+
 def context_limit(model: Model) -> int:
     """The longest context that ``auto`` may choose."""
     return int(model.default_context or model.max_position or _DEFAULT_LIMIT)
@@ -159,6 +186,7 @@ def kv_layout(
 ) -> CacheLayout:
     block = wishes.fixed("block_size") or (capability.mla_block_size(cap) if model.mla else 16)
     asynchronous = wishes.fixed("async_scheduling") is not False
+    generation = generations.of(wishes.version)
     return kv_cache.layout(
         model,
         split,
@@ -167,7 +195,7 @@ def kv_layout(
         block_size=int(block),
         inflight_batches=split.pp + 1 if asynchronous else split.pp,
         prefix_caching=wishes.fixed("enable_prefix_caching") is not False,
-        hybrid_manager=not wishes.fixed("disable_hybrid_kv_cache_manager"),
+        hybrid_manager=generation.hybrid_cache and not wishes.fixed("disable_hybrid_kv_cache_manager"),
         state_dtype=wishes.fixed("mamba_ssm_cache_dtype"),
     )
 
@@ -180,7 +208,7 @@ def choose_utilization(seats: t.Sequence[Seat], split: Split, wishes: Wishes) ->
     to a hundredth, never above 0.95.
     """
     fixed = wishes.fixed("gpu_memory_utilization")
-    outside = budget.context_bytes(split)
+    outside = terms.context_bytes(split)
     if fixed is not None:
         short = max(math.ceil(seat.total * fixed) + outside.expected - seat.free for seat in seats)
         return float(fixed), max(0, short)
@@ -254,12 +282,15 @@ def numbers(fit: Fit) -> t.Dict[str, t.Any]:
         "foreign_memory_bytes": max(seat.foreign for seat in fit.seats),
         "requested_bytes": memory.requested,
         "unclaimed_bytes": memory.total - memory.requested,
-        "context_bytes": budget.context_bytes(fit.split).as_dict(),
-        "claimed_bytes_per_gpu": memory.requested + budget.context_bytes(fit.split).expected,
+        "context_bytes": terms.context_bytes(fit.split).as_dict(),
+        "claimed_bytes_per_gpu": memory.requested + terms.context_bytes(fit.split).expected,
         "weights_bytes_per_gpu": memory.weights,
         "mla_dequantized_bytes": memory.mla_copy,
         "activation_peak_bytes": memory.activation.as_dict(),
-        "sampler_state_bytes": memory.sampler_state.expected,
+        "rope_cache_bytes": memory.rope_cache,
+        "lora_bytes": memory.lora,
+        "sampler_state_bytes": memory.sampler_state,
+        "expert_workspace_bytes": memory.experts.as_dict(),
         "cuda_graph_bytes": memory.graphs.as_dict(),
         "runtime_bytes": memory.runtime.as_dict(),
         "measured_correction_bytes": memory.overhead.expected - memory.estimated.expected,
@@ -288,6 +319,6 @@ def smallest_gpu(fit: Fit) -> int:
         fit.budget.weights
         + fit.budget.overhead.expected
         + fit.layout.needed(fit.context, fit.batch.max_num_batched_tokens)
-        + budget.context_bytes(fit.split).high
+        + terms.context_bytes(fit.split).high
     )
     return math.ceil(needed / (1 - _HEADROOM) / GIB) * GIB + 256 * MIB

@@ -11,7 +11,7 @@ import typing as t
 from . import capability, devices
 from .facts import Host, Model
 from .units import gib
-from .versions import EngineVersion
+from .versions import FAMILIES, NEWEST, EngineVersion
 from .wishes import Refusal, Wishes
 
 # code -> what it means. docs/refusals.md shows them with a real message each.
@@ -69,6 +69,17 @@ def driver(host: Host, version: EngineVersion, wishes: Wishes) -> t.Optional[Ref
         "NVIDIA driver %s is too old: vLLM %s is built for CUDA %s, which needs R%d or newer."
         % (text, version.text, "12" if version.minimum_driver < 580 else "13", version.minimum_driver),
         remedies=remedies + [use_cpu],
+    )
+
+
+def engine_version(version: EngineVersion) -> t.Optional[Refusal]:
+    """Versions that are worked out for comparison, not to be run."""
+    if version.supported:
+        return None
+    return Refusal(
+        "engine_too_old",
+        "vLLM %s is worked out for comparison only: the roles run %s." % (version.text, " and ".join(FAMILIES)),
+        remedies=["engine_version: %s" % NEWEST["cuda"]],
     )
 
 

