@@ -13,11 +13,14 @@ description:
   - Reads from the metrics of a running vLLM how large a KV cache it allotted, and compares that with the plan that it
     runs by.
   - Can keep the result in a file on the managed host. The file changes only when the numbers do.
+  - M(gpufleet.llm.vllm_plan) takes the result as O(gpufleet.llm.vllm_plan#module:measured), and plans with what was
+    measured instead of what is estimated.
   - The metrics need no API key.
 options:
   destination:
     description:
       - File on the managed host to keep the result in, with mode V(0644). Its directory must exist.
+      - What the file said of other configurations stays in it, as RV(measured.earlier). Remove the file to forget them.
     type: path
     aliases: [path]
   hardware:
@@ -81,6 +84,19 @@ measured:
       description: Data type of the cache, in the engine's words.
       type: str
       returned: always
+    configuration:
+      description: RV(gpufleet.llm.vllm_plan#module:plan.configuration) of the plan, that is for which plans the figures
+        hold; null without a plan.
+      type: dict
+      returned: always
+    earlier:
+      description:
+        - What the file in O(destination) held of other configurations, and of this one where the engine had even less KV
+          cache at an earlier start. Without O(destination) it is empty.
+        - Of each configuration the start with the least KV cache, of 20 configurations at most.
+      type: list
+      elements: dict
+      returned: always
     engine:
       description: Always V(vllm).
       type: str
@@ -104,8 +120,16 @@ measured:
         plan uses.
       type: dict
       returned: always
+    kv_bytes_per_block:
+      description: Bytes of one block per GPU, from the plan; null where the engine's blocks are of another size.
+      type: int
+      returned: always
     kv_cache_bytes:
       description: Size of the cache per GPU; null where neither the plan nor the engine tells.
+      type: int
+      returned: always
+    kv_cache_given_bytes:
+      description: Size of the cache that the engine was told to take, as on a CPU; null where it sized it by profiling.
       type: int
       returned: always
     kv_cache_tokens:
@@ -124,6 +148,11 @@ measured:
       description: Blocks of the cache; so called on a CPU too.
       type: int
       returned: always
+    overhead_bytes:
+      description: What the engine took per GPU beside weights and KV cache, RV(measured.requested_bytes) -
+        RV(measured.weights_bytes) - RV(measured.kv_cache_bytes); null where the cache was not sized by profiling.
+      type: int
+      returned: always
     plan_fingerprint:
       description: Fingerprint of the plan; null without one.
       type: str
@@ -131,6 +160,10 @@ measured:
     predicted:
       description: The same numbers as the plan has them; null without a plan.
       type: dict
+      returned: always
+    requested_bytes:
+      description: What the engine claims per GPU, from the plan; null without one.
+      type: int
       returned: always
     schema:
       description: Always V(gpufleet.measured/1).
@@ -149,6 +182,10 @@ measured:
         - What is wrong, when the tokens differ by more than 5 % from the expected ones or another version answers
           than the plan is for; else null. It is shown as a warning too.
       type: str
+      returned: always
+    weights_bytes:
+      description: Weights per GPU, from the plan; null without one.
+      type: int
       returned: always
   sample:
     schema: gpufleet.measured/1
@@ -203,6 +240,8 @@ def work(module: AnsibleModule) -> dict:
         plan = measured.check_plan(options["plan"], "plan")
     info, version = vllm_metrics.ask(arguments.client(options))
     result = measured.measure(info, version, plan, options["model"], options["hardware"])
+    if options["destination"]:
+        result = measured.with_earlier(result, records.read_if_there(options["destination"]))
     if result["warning"]:
         module.warn(result["warning"])
     outcome: dict = {"changed": False}

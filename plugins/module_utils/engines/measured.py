@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from ..errors import GpufleetError
@@ -34,6 +35,10 @@ SETTINGS = (
     "speculative_config",
     "tensor_parallel_size",
 )
+# How many earlier starts are kept. Each is of another configuration.
+EARLIER = 20
+# With these the engine is told how large the cache is.
+TOLD = ("kv_cache_memory_bytes", "num_gpu_blocks_override")
 COMPARED = ("num_gpu_blocks", "kv_cache_tokens", "kv_cache_bytes", "max_concurrency")
 MODEL_IDENTITY = ("architecture", "format", "parameters", "source", "revision")
 CARD_IDENTITY = ("vendor", "name", "memory_total_bytes", "compute_capability")
@@ -68,18 +73,26 @@ def measure(
         "model": _model_identity(info, model),
         "hardware": _hardware_identity(hardware, plan) if hardware else None,
         "settings": {name: plan["settings"][name] for name in SETTINGS if name in plan["settings"]} if plan else {},
+        "configuration": plan.get("configuration") if plan else None,
+        "requested_bytes": numbers.get("requested_bytes"),
+        "weights_bytes": numbers.get("weights_bytes_per_gpu"),
         "engines": info.engines,
         "cache_dtype": info.labels.get("cache_dtype"),
         "block_size": info.block_size,
         "num_gpu_blocks": info.num_gpu_blocks,
         "kv_cache_tokens": info.kv_cache_tokens,
+        "kv_bytes_per_block": _block_bytes(info, numbers),
         "kv_cache_bytes": _cache_bytes(info, numbers),
+        "kv_cache_given_bytes": info.kv_cache_bytes,
+        "overhead_bytes": None,
         "max_concurrency": None if info.max_concurrency is None else round(info.max_concurrency, 2),
         "predicted": None,
         "error": None,
         "warning": None,
+        "earlier": [],
     }
     if plan:
+        measured["overhead_bytes"] = _overhead(measured, plan)
         measured["predicted"] = {name: numbers.get(name) for name in COMPARED}
         measured["error"] = {
             name: _relative(measured[name], _expected(measured["predicted"][name])) for name in COMPARED
@@ -88,12 +101,45 @@ def measure(
     return measured
 
 
+def with_earlier(measured: Dict, kept: t.Any) -> Dict:
+    """What was measured, and what ``kept``, the measured dictionary before it, still has to say.
+
+    Of every other configuration the start with the least KV cache is kept, and of this one too if that was a worse one:
+    a plan that moved away from settings must still know why, and what once was the least can be so again.
+    """
+    if not isinstance(kept, dict) or kept.get("schema") != SCHEMA:
+        return measured
+    worst: t.Dict[str, Dict] = {}
+    for entry in [kept, *(kept.get("earlier") or ())]:
+        if not isinstance(entry, dict) or entry.get("configuration") is None or entry.get("overhead_bytes") is None:
+            continue
+        key = json.dumps(entry["configuration"], sort_keys=True)
+        if key not in worst or entry["overhead_bytes"] > worst[key]["overhead_bytes"]:
+            worst[key] = {name: value for name, value in entry.items() if name != "earlier"}
+    own = json.dumps(measured["configuration"], sort_keys=True)
+    if own in worst and worst[own]["overhead_bytes"] <= (measured["overhead_bytes"] or 0):
+        del worst[own]
+    return dict(measured, earlier=list(worst.values())[:EARLIER])
+
+
+def _block_bytes(info: CacheInfo, numbers: t.Mapping[str, t.Any]) -> t.Optional[int]:
+    """Per GPU, where the plan knows the blocks that the engine has."""
+    return numbers.get("kv_bytes_per_block") if numbers.get("block_size") == info.block_size else None
+
+
 def _cache_bytes(info: CacheInfo, numbers: t.Mapping[str, t.Any]) -> t.Optional[int]:
     """Per GPU. The blocks by their size where the plan knows it; else what the engine was given, if it was."""
-    block_bytes = numbers.get("kv_bytes_per_block")
-    if block_bytes and numbers.get("block_size") == info.block_size:
-        return info.num_gpu_blocks * block_bytes
-    return info.kv_cache_bytes
+    block_bytes = _block_bytes(info, numbers)
+    return info.num_gpu_blocks * block_bytes if block_bytes else info.kv_cache_bytes
+
+
+def _overhead(measured: Dict, plan: Dict) -> t.Optional[int]:
+    """What the engine took beside weights and KV cache; None where it did not size the cache by what was left."""
+    told = measured["kv_cache_given_bytes"] is not None or any(name in plan["settings"] for name in TOLD)
+    terms = [measured[name] for name in ("requested_bytes", "weights_bytes", "kv_cache_bytes")]
+    if told or None in terms or measured["variant"] != "cuda":
+        return None
+    return int(terms[0] - terms[1] - terms[2])
 
 
 def _expected(prediction: t.Any) -> t.Any:

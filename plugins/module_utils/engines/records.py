@@ -25,6 +25,15 @@ def read(path: str) -> t.Any:
         raise GpufleetError("%s is not JSON: %s" % (path, error)) from None
 
 
+def read_if_there(path: str) -> t.Any:
+    """The data in a JSON file; None where there is none, or none that can be read."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except (OSError, ValueError):
+        return None
+
+
 def write(path: str, data: t.Any, mode: int, check_only: bool) -> t.Dict[str, t.Any]:
     """Make the file hold the data; returns ``changed`` and ``diff``."""
     after = json.dumps(data, indent=2, sort_keys=True) + "\n"

@@ -4,7 +4,7 @@
 
 """The arrow back: what running engines measured, in place of what is estimated.
 
-Weights and KV cache are computed exactly; what vLLM takes beside them is estimated (budget.py). A running engine shows it:
+Weights and KV cache are computed exactly; what vLLM takes beside them is estimated (terms.py). A running engine shows it:
 
     overhead = ceil(total * gpu_memory_utilization) - KV cache - weights      (vllm 0.33 v1/worker/gpu_worker.py)
 
@@ -32,10 +32,12 @@ import typing as t
 
 from ..errors import GpufleetError
 from . import capability, gpus
-from .budget import Batch, Budget, Range
+from .budget import Budget
 from .devices import Seat
 from .facts import Model
 from .kv_cache import CacheLayout
+from .terms import Batch, Range
+from .terms import Batch, Range
 from .units import GIB, MIB, gib
 from .weights import Split
 
@@ -74,8 +76,12 @@ _HARMLESS = frozenset(
     "tool_call_parser tool_parser_plugin tool_server tool_strict_level trust_remote_code trust_request_chat_template "
     "uds use_tqdm_on_load uvicorn_log_level".split()
 )
-# Where the facts of a model came from, and how they name its tensors, is not the model.
-_NOT_THE_MODEL = ("source", "revision", "format", "tensor_groups")
+# The model, as its config.json shapes it. Where the facts came from, and how they name its tensors, is not the model.
+_MODEL = (
+    "architecture model_type dtype layer_kinds hidden_size intermediate_size attention_heads kv_heads head_size "
+    "value_head_size vocab_size max_position sliding_window attention_chunk kv_shared_layers tied_embeddings mla moe "
+    "linear_attention per_layer quantization multimodal".split()
+)
 
 Configuration = t.Dict[str, t.Any]
 
@@ -124,7 +130,7 @@ def configuration(
 @functools.lru_cache(maxsize=64)
 def _model_digest(model: Model) -> str:
     """Equal for models of the same shape and quantization: memory does not see what the weights say."""
-    shape = {name: value for name, value in model.identity.items() if name not in _NOT_THE_MODEL}
+    shape = {name: model.identity.get(name) for name in _MODEL}
     text = json.dumps(shape, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -194,8 +200,8 @@ def read(value: t.Any) -> Calibration:
         if isinstance(entry, GpufleetError):
             problems.append("%s %s: it is ignored." % (name, entry))
             continue
-        if entry.get("configuration") is None or entry.get("variant") is None:
-            continue  # without a plan, or by a release that did not keep it
+        if entry.get("configuration") is None:
+            continue  # measured without a plan, or by a release that did not keep this
         try:
             measurements.append(_measurement(entry))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -228,15 +234,11 @@ def _entries(name: str, value: t.Any) -> t.Iterator[t.Tuple[str, t.Any]]:
 
 
 def _measurement(entry: t.Mapping[str, t.Any]) -> Measurement:
-    wanted = dict(entry["configuration"])
-    requested, size = entry.get("requested_bytes"), entry.get("kv_cache_bytes")
-    fixed = "kv_cache_memory_bytes" in (entry.get("settings") or {})
-    profiled = wanted["variant"] == "cuda" and not fixed and requested is not None and size is not None
-    given = entry.get("kv_cache_given_bytes")
+    profiled, given = entry.get("overhead_bytes") is not None, entry.get("kv_cache_given_bytes")
     return Measurement(
-        configuration=wanted,
+        configuration=dict(entry["configuration"]),
         engine_version=None if entry.get("engine_version") is None else str(entry["engine_version"]),
-        taken=int(requested) - int(size) if profiled else None,
+        taken=int(entry["requested_bytes"]) - int(entry["kv_cache_bytes"]) if profiled else None,
         given=None if given is None else int(given),
         blocks=int(entry["num_gpu_blocks"]),
     )
