@@ -23,6 +23,7 @@ TERMS = (
     ("Sampler state", "sampler_state_bytes"),
     ("CUDA graphs", "cuda_graph_bytes"),
     ("Runtime buffers", "runtime_bytes"),
+    ("By measurement", "measured_correction_bytes"),  # what the terms above were off by, below zero too
     ("KV cache", "kv_cache_bytes"),
     ("Outside vLLM", "unclaimed_bytes"),
     ("System", "system_reserve_bytes"),
