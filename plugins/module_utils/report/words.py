@@ -20,7 +20,10 @@ TERMS = (
     ("Weights", "weights_bytes_per_gpu"),
     ("MLA copies", "mla_dequantized_bytes"),
     ("Activations", "activation_peak_bytes"),
+    ("Rotary tables", "rope_cache_bytes"),
+    ("LoRA adapters", "lora_bytes"),
     ("Sampler state", "sampler_state_bytes"),
+    ("Expert workspace", "expert_workspace_bytes"),
     ("CUDA graphs", "cuda_graph_bytes"),
     ("Runtime buffers", "runtime_bytes"),
     ("By measurement", "measured_correction_bytes"),  # what the terms above were off by, below zero too
