@@ -31,7 +31,7 @@ def plan_table(
     blocks.append(_decisions(plan))
     blocks.append(_memory(plan))
     if not plan.get("refusal"):
-        blocks.append(_command(plan))
+        blocks.append("COMMAND\n" + command(plan))
     blocks.append(_sentences("WHY", plan.get("reasons") or []))
     blocks.append(_sentences("MIND", plan.get("warnings") or []))
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -156,15 +156,15 @@ def _bar(start: float, end: float, total: int) -> str:
     return " " * first + "#" * (last - first) + " " * (width - last)
 
 
-def _command(plan: t.Mapping[str, t.Any]) -> str:
-    words = render(plan["settings"], plan["engine_version"])
+def command(plan: t.Mapping[str, t.Any]) -> str:
+    """What starts the engine by hand, with its environment."""
     options: t.List[str] = []
-    for word in words:
+    for word in render(plan["settings"], plan["engine_version"]):
         if word.startswith("--") or not options:
             options.append(word)
         else:
             options[-1] += " " + (repr(word) if set(word) & set(' {}"') else word)
-    lines = ["COMMAND"]
+    lines = []
     for name, value in sorted(plan["environment"].items()):
         line = "  %s=%s" % (name, value)
         if len(line) > WIDTH:  # the UUIDs of several GPUs
