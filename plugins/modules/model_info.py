@@ -29,11 +29,28 @@ options:
     description:
       - A directory on the host, a C(.gguf) file on the host, or a repository of the hub as C(org/name).
       - What begins with V(/), V(./), V(../) or V(~), and whatever exists on the host, is a path.
-      - One of O(source) and O(config) is required.
+      - One of O(source), O(config) and O(manifest) is required.
     type: str
   config:
     description:
       - The content of a C(config.json), for planning without any file.
+    type: dict
+  quantize:
+    description:
+      - Return the facts of the GGUF that llama-quantize would make of a 16-bit model, for example V(Q4_K_M), V(Q8_0) or
+        V(MXFP4). Types and sizes of the tensors follow llama.cpp's rules.
+      - What a model has beside text becomes RV(model.projector_bytes).
+    type: str
+  manifest:
+    description:
+      - The manifest of a model in an Ollama registry or store, as a dictionary. It says how large the model and its
+        projector are before anything is downloaded.
+      - With O(source) naming the model's own GGUF file, or O(config) being the original model's C(config.json), layers and
+        heads are known too. Without either they are assumed from the size, and a warning says so.
+    type: dict
+  manifest_config:
+    description:
+      - The config blob that O(manifest) names, with family, parameters and quantization.
     type: dict
   file:
     description:
@@ -86,6 +103,7 @@ requirements:
   - huggingface_hub for a model of the hub
 seealso:
   - module: gpufleet.llm.model_download
+  - module: gpufleet.llm.ollama_plan
 """
 
 EXAMPLES = r"""
@@ -112,6 +130,16 @@ EXAMPLES = r"""
   gpufleet.llm.model_info:
     source: Qwen/Qwen3-8B-GGUF
     file: Qwen3-8B-Q4_K_M.gguf
+
+- name: A model that an Ollama server has pulled, by the manifest in its store
+  gpufleet.llm.model_info:
+    source: /srv/models/ollama/qwen3-8b.gguf
+    manifest: "{{ lookup('ansible.builtin.file', 'manifest.json') | from_json }}"
+
+- name: The GGUF that would come of a model of the hub
+  gpufleet.llm.model_info:
+    source: Qwen/Qwen3-8B
+    quantize: Q4_K_M
 """
 
 RETURN = r"""
@@ -223,7 +251,8 @@ model:
       description: Parameters of what an engine loads.
       type: int
     parameters_source:
-      description: V(headers) of the weight files, or V(config) when they follow from formulas.
+      description:
+        - V(headers) of the weight files, V(config) when they follow from formulas, or V(manifest) when the shape is assumed.
       type: str
     tensor_groups:
       description: The weights by the way they are split over GPUs. Sizes are those of one layer, all experts together.
@@ -285,6 +314,9 @@ model:
         - C(method), C(bits), C(group_size) (-1 is one group per channel), C(block_size), C(format),
           C(kv_cache_dtype), and C(unquantized), the modules left as they were. Null without quantization.
       type: dict
+    projector_bytes:
+      description: Bytes of the multimodal projector's own file, or null. Only with O(manifest) or O(quantize).
+      type: int
     extra_layers:
       description: Layers for multi-token prediction, which are loaded only for speculative decoding.
       type: int
@@ -338,6 +370,9 @@ except ImportError:  # run alone, from a checkout that is not on the collections
 ARGUMENT_SPEC = {
     "source": {"type": "str"},
     "config": {"type": "dict"},
+    "quantize": {"type": "str"},
+    "manifest": {"type": "dict"},
+    "manifest_config": {"type": "dict"},
     "file": {"type": "str"},
     "revision": {"type": "str", "default": "main"},
     "endpoint": {"type": "str"},
@@ -363,8 +398,9 @@ def main() -> None:
         work,
         ARGUMENT_SPEC,
         supports_check_mode=True,
-        required_one_of=[("source", "config")],
-        mutually_exclusive=[("source", "config"), ("config", "file"), ("token", "token_file")],
+        required_one_of=[("source", "config", "manifest")],
+        required_by={"manifest_config": "manifest"},
+        mutually_exclusive=[("source", "config"), ("config", "file"), ("token", "token_file"), ("manifest", "quantize")],
     )
 
 

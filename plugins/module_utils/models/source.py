@@ -12,7 +12,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import GpufleetError
-from . import completeness, hub
+from . import completeness, gguf_types, hub, ollama_manifest
 from .facts import facts_from_config, facts_from_gguf
 from .gguf import GgufHeader, read_gguf
 from .safetensors import Tensor, read_header
@@ -156,8 +156,24 @@ def _gguf(tree: Tree, name: str, problems: t.List[str]) -> dict:
 
 def answer(options: dict, need_client: t.Callable[[], None]) -> dict:
     """The facts for a module's options. ``need_client`` makes huggingface_hub importable; only a hub needs it."""
+    if options.get("manifest") is not None:
+        shapes = options.get("source") or options.get("config") is not None
+        known = _known(dict(options, quantize=None), need_client) if shapes else None
+        return ollama_manifest.facts_from_manifest(options["manifest"], options.get("manifest_config"), known)
+    return _known(options, need_client)
+
+
+def _known(options: dict, need_client: t.Callable[[], None]) -> dict:
+    """The facts of a config or of files, as they are or as the GGUF that quantize names."""
     if options.get("config") is not None:
-        return facts_from_config(options["config"])
+        facts = facts_from_config(options["config"])
+    else:
+        facts = _of_source(options, need_client)
+    facts.setdefault("projector_bytes", None)
+    return gguf_types.quantized(facts, options["quantize"]) if options.get("quantize") else facts
+
+
+def _of_source(options: dict, need_client: t.Callable[[], None]) -> dict:
     name = str(options["source"]).strip()
     if not name:
         raise GpufleetError("source is empty: set it to a directory, a .gguf file or a hub id such as Qwen/Qwen3-8B.")
