@@ -196,21 +196,21 @@ def read(value: t.Any) -> Calibration:
     """
     measurements: t.List[Measurement] = []
     problems: t.List[str] = []
-    for name, entry in _entries("measured", value):
+    for name, entry in entries("measured", value):
         if isinstance(entry, GpufleetError):
             problems.append("%s %s: it is ignored." % (name, entry))
             continue
         if entry.get("configuration") is None:
             continue  # measured without a plan, or by a release that did not keep this
         try:
-            measurements.append(_measurement(entry))
+            measurements.append(measurement(entry))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             problems.append("%s is damaged (%s %s): it is ignored." % (name, type(error).__name__, error))
-    unique = {_canonical(dataclasses.asdict(one)): one for one in measurements}
+    unique = {canonical(dataclasses.asdict(one)): one for one in measurements}
     return Calibration(tuple(unique.values()), tuple(problems))
 
 
-def _entries(name: str, value: t.Any) -> t.Iterator[t.Tuple[str, t.Any]]:
+def entries(name: str, value: t.Any) -> t.Iterator[t.Tuple[str, t.Any]]:
     """Every measured dictionary in ``value``, those of earlier starts included; GpufleetError in place of one."""
     if isinstance(value, str):
         try:
@@ -222,18 +222,18 @@ def _entries(name: str, value: t.Any) -> t.Iterator[t.Tuple[str, t.Any]]:
         return
     if isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _entries("%s[%d]" % (name, index), item)
+            yield from entries("%s[%d]" % (name, index), item)
     elif isinstance(value, dict) and value.get("schema") == SCHEMA:
-        yield from _entries(name + ".measured", value.get("measured"))
+        yield from entries(name + ".measured", value.get("measured"))
     elif isinstance(value, dict) and value.get("schema") == MEASURED_SCHEMA:
         yield name, value
-        yield from _entries(name + ".earlier", value.get("earlier"))
+        yield from entries(name + ".earlier", value.get("earlier"))
     else:
         found = value.get("schema") if isinstance(value, dict) else type(value).__name__
         yield name, GpufleetError("is %r, not of schema %s or %s" % (found, MEASURED_SCHEMA, SCHEMA))
 
 
-def _measurement(entry: t.Mapping[str, t.Any]) -> Measurement:
+def measurement(entry: t.Mapping[str, t.Any]) -> Measurement:
     profiled, given = entry.get("overhead_bytes") is not None, entry.get("kv_cache_given_bytes")
     return Measurement(
         configuration=dict(entry["configuration"]),
@@ -244,7 +244,7 @@ def _measurement(entry: t.Mapping[str, t.Any]) -> Measurement:
     )
 
 
-def _canonical(value: t.Any) -> str:
+def canonical(value: t.Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
@@ -393,7 +393,7 @@ def _near_miss(known: Calibration, wanted: Configuration) -> t.Optional[str]:
     for one in known.measurements:
         keys = _differing(one.configuration, wanted)
         if len(keys) <= _NEAR and not {"model", "variant"} & set(keys) and not one.stale:
-            near.append((len(keys), _canonical(one.configuration), keys, one))
+            near.append((len(keys), canonical(one.configuration), keys, one))
     if not near:
         return None
     _number, _text, keys, one = min(near, key=lambda item: item[:2])
@@ -406,4 +406,4 @@ def _near_miss(known: Calibration, wanted: Configuration) -> t.Optional[str]:
 def _value(key: str, value: t.Any) -> str:
     if key.endswith("_bytes") and isinstance(value, int):
         return gib(value)
-    return value if isinstance(value, str) else _canonical(value)
+    return value if isinstance(value, str) else canonical(value)
