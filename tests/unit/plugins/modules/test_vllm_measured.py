@@ -120,3 +120,21 @@ def test_not_an_engine() -> None:
     with StandIn(fault="not-openai") as server:
         assert "line 1 of the metrics is no sample" in run(url=server.url)["msg"]
     assert "refuses connections" in run(url="http://127.0.0.1:9")["msg"]
+
+
+def test_what_was_measured_before_stays(tmp_path: Path, space: t.Callable[[str], None]) -> None:
+    path = tmp_path / "measured.json"
+    before = {
+        "schema": "gpufleet.measured/1",
+        "configuration": {"gpu": "L4"},
+        "overhead_bytes": 7,
+        "num_gpu_blocks": 5,
+        "earlier": [{"no": "configuration"}],
+    }
+    path.write_text(json.dumps(before))
+    with StandIn(names=["canary"]) as server:
+        options = {"url": server.url, "plan": PLAN, "destination": str(path)}
+        assert run(**options)["measured"]["earlier"] == [{k: v for k, v in before.items() if k != "earlier"}]
+        assert not run(**options)["changed"]
+        path.write_text("{half")
+        assert run(**options)["measured"]["earlier"] == []

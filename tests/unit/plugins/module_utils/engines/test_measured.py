@@ -200,3 +200,33 @@ def test_identity_of_the_model() -> None:
 def test_no_plan(data: t.Any) -> None:
     with pytest.raises(GpufleetError, match="plan_file=x is not a plan of schema gpufleet.plan/1"):
         measured.check_plan(data, "plan_file=x")
+
+
+GPU_INFO = vllm_metrics.cache_info(cache_line(num_gpu_blocks=1000, block_size=128))
+
+
+@pytest.mark.parametrize(
+    "info, changed, settings, overhead",
+    [
+        (GPU_INFO, {"variant": "cuda"}, {}, 700 * 2**20 - 300 * 2**20 - 1000 * 131072),
+        (GPU_INFO, {"variant": "cpu"}, {}, None),  # nothing is left over there: the cache is what it was told to be
+        (GPU_INFO, {"variant": "cuda"}, {"kv_cache_memory_bytes": 2**30}, None),
+        (GPU_INFO, {"variant": "cuda"}, {"num_gpu_blocks_override": 1000}, None),
+        (vllm_metrics.cache_info(REAL), {"variant": "cuda"}, {}, None),  # it says that it was told
+        (vllm_metrics.cache_info(cache_line(block_size=32)), {"variant": "cuda"}, {}, None),  # blocks of unknown size
+    ],
+)
+def test_what_was_taken_beside_weights_and_cache(
+    info: vllm_metrics.CacheInfo, changed: t.Dict, settings: t.Dict, overhead: t.Optional[int]
+) -> None:
+    one = plan(configuration={"gpu": "L4"}, settings=settings, **changed)
+    one["numbers"].update(requested_bytes=700 * 2**20, weights_bytes_per_gpu=300 * 2**20)
+    result = measured.measure(info, "0.32.0", one)
+    assert result["overhead_bytes"] == overhead
+    assert (result["requested_bytes"], result["weights_bytes"]) == (700 * 2**20, 300 * 2**20)
+    assert result["configuration"] == {"gpu": "L4"} and result["earlier"] == []
+
+
+def test_a_plan_of_an_older_release() -> None:
+    result = measured.measure(GPU_INFO, "0.32.0", plan(variant="cuda"))
+    assert (result["configuration"], result["requested_bytes"], result["overhead_bytes"]) == (None, None, None)
