@@ -126,6 +126,7 @@ ALIASES: t.Dict[str, str] = {
     "granite_swa": "granite",
     "yi": "llama",
     "aquila": "llama",
+    "baichuan": "llama",
     "minicpm": "llama",
     "solar": "llama",
     "telechat3": "llama",
@@ -140,6 +141,7 @@ ALIASES: t.Dict[str, str] = {
     "qwen3_omni_moe": "qwen3_moe",
     "qwen3_5": "qwen3_next",
     "qwen3_5_moe": "qwen3_next",
+    "chatglm": "glm",
     "glm4v": "glm4",
     "glm4v_moe": "glm4_moe",
     "granitemoeshared": "granitemoe",
@@ -162,6 +164,10 @@ _ENCODER = Family(
     qkv_bias=True, o_bias=True, mlp_bias=True, gated=False, norm_bias=True, tied=True, positions=True, encoder=True
 )
 FAMILIES.update({name: _ENCODER for name in ("bert", "roberta", "xlm-roberta", "camembert")})
+# Rotary positions and a gated MLP in the same frame.
+FAMILIES["nomic_bert"] = Family(
+    qkv_bias=False, o_bias=False, mlp_bias=False, norm_bias=True, tied=True, encoder=True
+)
 
 GENERIC = Family(known=False)
 
