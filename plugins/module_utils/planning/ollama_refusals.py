@@ -132,6 +132,12 @@ def _of_all(solution: Solution, solver: Solver) -> t.List[str]:
     return []
 
 
+def fixed_layers(item: Loaded, solver: Solver) -> t.Optional[int]:
+    """The number of layers that the user set, for the model or for the server."""
+    fixed = item.wish.parameters.get("num_gpu", solver.wishes.layers)
+    return None if fixed is None or fixed < 0 else int(fixed)
+
+
 def partly(item: Loaded, solver: Solver) -> str:
     """How much of a model runs on the CPU, and why."""
     name, low = item.wish.name, item.low
@@ -149,6 +155,8 @@ def partly(item: Loaded, solver: Solver) -> str:
             name, low.layers_total, where, count(low.experts_on_cpu, "layer")
         )  # fmt: skip
     load = item.load
+    if fixed_layers(item, solver) is not None:
+        return head + ", as num_gpu says."
     return "%s. %s do not fit beside %s that stay free on each GPU: %s tokens x %s at once, %s KV cache." % (
         head, gib(low.spilled), gib(item.margin), format(load.context, ","),
         count(load.parallel, "request"), load.kv_type,
@@ -158,6 +166,8 @@ def partly(item: Loaded, solver: Solver) -> str:
 def remedies(item: Loaded, solution: Solution, solver: Solver) -> t.List[str]:
     """What would bring the whole model onto the GPUs, cheapest first. Only what was worked out to do so is named."""
     found: t.List[str] = []
+    if fixed_layers(item, solver) is not None:
+        return ["leave num_gpu out: llama-server fits the layers itself"]
     position = [other.wish.name for other in solution.loaded].index(item.wish.name)
     contexts = [other.load.context for other in solution.loaded]
 

@@ -185,8 +185,9 @@ class Solver:
             auto = 512
         given = wish.parameters.get("num_batch")
         sizes = [given] if given else [size for size in (2048, 1024, 512) if size <= auto] or [auto]
-        on_gpu = bool(seats) and all(free[seat] >= model.projector_bytes + FIT_TARGET_MIB * MIB for seat in seats)
-        margin = self._margin(wish, on_gpu and bool(model.projector_bytes))
+        roomy = all(free[seat] >= model.projector_bytes + FIT_TARGET_MIB * MIB for seat in seats)
+        on_gpu = bool(seats) and bool(model.projector_bytes) and roomy
+        margin = self._margin(wish, on_gpu)
         options: t.List[Loaded] = []
         for size in sizes:
             sized = dataclasses.replace(load, batch=size)
