@@ -263,7 +263,7 @@ plan:
       description:
         - All that decides what vLLM takes beside weights and KV cache, as vLLM will have it, its defaults resolved. A
           measurement of this plan holds for plans in which it is the same.
-        - RV(plan.configuration.model) is a digest of the model's shape and quantization, the same for all models that
+        - C(model) is a digest of the model's shape and quantization, the same for all models that
           differ by their weights alone.
       type: dict
       returned: success, null when the host has no GPU to plan on
