@@ -288,6 +288,8 @@ def _islands(slots: t.Sequence[Slot], nvswitches: int) -> t.List[t.Tuple[t.List[
         members = sorted((by_id[seat.device.id] for seat in seats), key=lambda slot: slot.number)
         if len(members) > 1:
             result.append((members, True))
+        elif members[0].seat.device.nvlink_peers:  # type: ignore[union-attr]
+            result.append((members, False))  # its peers are kept or broken
         else:
             alone.setdefault(_side(members[0].seat.device, alone), []).extend(members)  # type: ignore[union-attr]
     return result + [(members, False) for members in alone.values()]

@@ -41,6 +41,10 @@ class Offer:
     rank: t.Tuple[bool, bool, int]
 
 
+def _stages(plan: Plan) -> int:
+    return int(plan["settings"].get("pipeline_parallel_size", 1))
+
+
 class Share(t.NamedTuple):
     """A part of a GPU."""
 
@@ -135,10 +139,11 @@ class Offers:
             return best
         for number in range(1, best.number):
             plan = self.plan(wanted, self._groups[group], number)
-            if not plan["refusal"] and not tight(plan) and len(plan["devices"]) == number:
-                concurrency = wanted.wishes.concurrency
-                if concurrency is None or plan["numbers"]["max_concurrency_low"] >= concurrency:
-                    return self._offer(wanted, group, number, plan)
+            if plan["refusal"] or tight(plan) or _stages(plan) > _stages(best.plan):
+                continue
+            concurrency = wanted.wishes.concurrency
+            if concurrency is None or plan["numbers"]["max_concurrency_low"] >= concurrency:
+                return self._offer(wanted, group, number, plan)
         return best
 
     def plan(self, wanted: Wanted, block: Block, number: int) -> Plan:

@@ -54,10 +54,12 @@ class Refusals:
 
     def _refusal(self, wanted: Wanted, numbers: t.List[int]) -> t.Dict[str, t.Any]:
         allowed = [node for node in self.fleet.nodes if wanted.allows(node)]
-        code, message, short, remedies = self._reason(wanted, allowed, len(numbers))
-        remedies = self._cheap(wanted, numbers) + remedies
         addition, texts = self._addition(wanted, allowed, len(numbers))
-        remedies += texts
+        code, message, short, remedies = self._reason(wanted, allowed, len(numbers), addition)
+        cheap = self._cheap(wanted, numbers)
+        # Of a kind that was tried out on the whole fleet, what the plan says of one host is not said again.
+        said = tuple(start for start in _ON_SAME_HARDWARE if any(text.startswith(start) for text in cheap))
+        remedies = cheap + [text for text in remedies if not text.startswith(said)] + texts
         placed = wanted.replicas - len(numbers)
         if placed:
             remedies.append("replicas: %d" % placed)
@@ -73,7 +75,7 @@ class Refusals:
         }
 
     def _reason(
-        self, wanted: Wanted, allowed: t.Sequence[Node], missing: int
+        self, wanted: Wanted, allowed: t.Sequence[Node], missing: int, addition: t.Optional[t.Mapping[str, t.Any]]
     ) -> t.Tuple[str, str, t.Optional[int], t.List[str]]:
         if not allowed:
             return "no_host", "%s: no host of the fleet is %s." % (wanted.name, _constraints(wanted)), None, []
@@ -94,9 +96,11 @@ class Refusals:
                 wanted.name, count(len(allowed), "host")
             )  # fmt: skip
             return "no_place", message, None, []
-        offer, block = self._smallest(wanted, fitting)
-        message = "%s: %s without a place. A replica needs %s; of the %s that it may use, %s." % (
-            wanted.name, which, block.kind.text(offer.number), count(len(allowed), "host"), self._state_of(wanted, allowed)
+        needs = ""
+        if addition and addition["gpus"]:
+            needs = " A replica needs %d x %s or the like." % (addition["gpus_per_replica"], addition["gpu"])
+        message = "%s: %s without a place.%s Of the %s that it may use, %s." % (
+            wanted.name, which, needs, count(len(allowed), "host"), self._state_of(wanted, allowed)
         )  # fmt: skip
         return "no_place", message, None, []
 
@@ -104,10 +108,13 @@ class Refusals:
         names = {node.name for node in allowed}
         open_hosts = sorted({block.node.name for block in self._open if block.node.name in names})
         if not open_hosts:
-            return "none has a free GPU"
-        return "%s %s free GPUs, but not enough of the right kind together, or has what may not stand beside it" % (
-            ", ".join(open_hosts[:3]) + (" and %d more" % (len(open_hosts) - 3) if len(open_hosts) > 3 else ""),
-            "has" if len(open_hosts) == 1 else "have",
+            return "none has a free GPU" if wanted.variant != CPU else "none is free"
+        listed = ", ".join(open_hosts[:3]) + (" and %d more" % (len(open_hosts) - 3) if len(open_hosts) > 3 else "")
+        if all(not self.state.allows(wanted, self.fleet.by_name[name]) for name in open_hosts):
+            why = "a replica or its port is there already" if wanted.port is not None else "a replica is there already"
+            return "%s %s free, but %s" % (listed, "is" if len(open_hosts) == 1 else "are", why)
+        return "%s %s free GPUs, but not enough of a kind that fits, together" % (
+            listed, "has" if len(open_hosts) == 1 else "have"
         )  # fmt: skip
 
     def _closest(self, wanted: Wanted, allowed: t.Sequence[Node]) -> t.Optional[t.Tuple[Block, Plan]]:
@@ -124,10 +131,6 @@ class Refusals:
             return None
         best = min(found, key=lambda item: item[:4])
         return best[4], best[5]
-
-    def _smallest(self, wanted: Wanted, blocks: t.Sequence[Block]) -> t.Tuple[Offer, Block]:
-        offers = [(offer, block) for block in blocks for offer in [self.offers.least(wanted, block.group)] if offer]
-        return min(offers, key=lambda item: (item[0].rank, item[1].node.number, item[1].slots[0].number))
 
     # What costs nothing
 
@@ -220,7 +223,7 @@ class Refusals:
             "like": node.name,
         }
         texts = []
-        if wanted.variant != CPU:
+        if wanted.variant != CPU and allowed:
             texts += self._one_more(wanted, missing)
             together = ", %d together" % offer.number if offer.number > 1 else ""
             texts.append("%s of %s (%s)%s" % (_more(number, "GPU"), gib(memory), block.kind.name, together))
@@ -318,5 +321,5 @@ def _constraints(wanted: Wanted) -> str:
     if wanted.hosts:
         parts.append("called %s" % " or ".join(wanted.hosts))
     parts += ["labelled %s=%s" % (key, "|".join(sorted(values))) for key, values in sorted(wanted.labels.items())]
-    parts.append("a host without GPUs (variant: cpu)" if wanted.variant == CPU else "a host with GPUs")
+    parts.append("without GPUs (variant: cpu)" if wanted.variant == CPU else "with GPUs")
     return " and ".join(parts)

@@ -86,8 +86,9 @@ class Room:
         tenant.share = self.search.offers.share(tenant.wanted, slot)
         tenant.why = "%s needs a part of its GPU" % wanted.name
         self._add(wanted, number, block, slot)
-        for heap in self._beside.values():
-            heap.push(place)
+        for other in self.search.models:
+            if other.name in self._beside and other.allows(slot.node):
+                self._beside[other.name].push(place)
         return True
 
     def _score_among(self, wanted: Wanted, place: _Place) -> t.Optional[Score]:

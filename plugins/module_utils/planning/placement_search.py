@@ -58,9 +58,9 @@ class Search:
 
     def run(self) -> Result:
         best = self._attempt(thrifty=False, rounds=False)
-        for rounds in (False, True):
+        for thrifty, rounds in ((False, True), (True, False), (True, True)):
             if best.missing:
-                other = self._attempt(thrifty=True, rounds=rounds)
+                other = self._attempt(thrifty, rounds)
                 if self._shortage(other) < self._shortage(best):
                     best = other
         return best
@@ -145,7 +145,7 @@ class Search:
         node = self.fleet.by_name.get(former.host)
         if node is None:
             return "host %s is gone" % former.host
-        if not wanted.allows(node):
+        if not (wanted.allows_name(node.name) and wanted.allows_labels(node)):
             return "host %s is no longer allowed for it" % node.name
         if not state.allows(wanted, node, ported=former.port == wanted.port):
             return "host %s may not have another replica or its port" % node.name
@@ -155,6 +155,8 @@ class Search:
             missing = sorted(ids - {slot.id for slot in slots})
             return "%s of %s cannot be used any more" % (", ".join(missing), node.name)
         block = next((item for item in node.blocks if _spans(item, slots)), None)
+        if block is not None and block.kind.variant != wanted.variant:
+            return "it shall run with %s" % wanted.variant
         if block is None:
             return "its GPUs on %s are not joined" % node.name
         if former.shared:
