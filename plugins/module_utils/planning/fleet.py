@@ -36,8 +36,8 @@ def plan_fleet(
 ) -> t.Dict[str, t.Any]:
     """Every model on every host (schema gpufleet.fleet/1).
 
-    ``hosts``: by name what gpu_info returned there, or ``{"what_if": "2 x L40S"}``, or the result of a task that
-    failed. ``models``: names, or dictionaries with a name and wishes of their own. ``found``: for each model the
+    ``hosts``: by name what gpu_info returned there, or its facts, or ``{"what_if": "2 x L40S"}``, or the result of a
+    task that failed. ``models``: names, or dictionaries with a name and wishes of their own. ``found``: for each model the
     results of model_info; the first that knows the model counts. What is not known becomes an entry that says so.
     Raises GpufleetError for wishes that make no sense.
     """
@@ -72,14 +72,16 @@ def _host(name: str, result: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
         host.update(hardware=gpus.hardware(str(result["what_if"])), assumed=True)
     elif isinstance(result.get("hardware"), dict):
         host["hardware"] = result["hardware"]
+    elif result.get("schema") == "gpufleet.hardware/1":
+        host["hardware"] = dict(result)
     else:
-        host["problem"] = _failure(result, "its hardware is not known")
+        host["problem"] = _failure(result, "nobody looked at it")
     return host
 
 
 def _failure(result: t.Mapping[str, t.Any], otherwise: str) -> str:
-    lines = str(result.get("msg") or otherwise).strip().splitlines()
-    return ("unreachable: " if result.get("unreachable") else "") + " ".join(line.strip() for line in lines)
+    text = " ".join(str(result.get("msg") or otherwise).split())
+    return ("unreachable: " if result.get("unreachable") else "") + text.replace("Task failed: ", "", 1)
 
 
 def _models(
@@ -104,7 +106,8 @@ def _models(
             raise GpufleetError("A model of the list has neither a name nor a model: give one of them.")
         problem = None
         if facts is None:
-            problem = next((_failure(result, "nothing is known of it") for result in results), "nothing is known of it")
+            tried = [result for result in results if not result.get("skipped")]
+            problem = _failure(tried[0], "it could not be read, -vvv shows why") if tried else "nobody looked at it"
         known.append(
             {
                 "name": str(name),

@@ -122,3 +122,12 @@ def plural(number: int, noun: str) -> str:
 def check_schema(value: t.Any, schema: str, what: str) -> None:
     if not isinstance(value, dict) or value.get("schema") != schema:
         raise GpufleetError("%s, schema %s." % (what, schema))
+
+
+def plain(value: t.Any) -> t.Any:
+    """Plain dictionaries, lists and text of what Ansible's templates hand over, which are types of their own."""
+    if isinstance(value, t.Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
