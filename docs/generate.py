@@ -7,6 +7,7 @@
 The table of variables in each roles/*/README.md comes from the role's argument spec and stands between
 ``<!-- variables -->`` and ``<!-- /variables -->``. The plans in README.md are what the planner says for
 docs/example-hardware.json, and stand between ``<!-- plan -->`` and ``<!-- refusal -->`` and their ends.
+docs/model-sizes.md is written whole, by model_sizes.py.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "plugins"))
+sys.path.insert(0, str(ROOT / "docs"))
+import model_sizes  # noqa: E402
 from module_utils.models.facts import facts_from_config  # noqa: E402
 from module_utils.planning import vllm  # noqa: E402
 from module_utils.report import plan_table  # noqa: E402
@@ -97,6 +100,12 @@ def main() -> None:
             stale.append(readme)
             if "--check" not in sys.argv:
                 readme.write_text(new)
+    sizes = ROOT / "docs/model-sizes.md"
+    page = model_sizes.page()
+    if not sizes.exists() or sizes.read_text() != page:
+        stale.append(sizes)
+        if "--check" not in sys.argv:
+            sizes.write_text(page)
     names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
     if stale and "--check" in sys.argv:
         sys.exit("not current: %s. Run `make docs`." % names)

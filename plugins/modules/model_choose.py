@@ -29,8 +29,8 @@ description:
   - On a CPU only models of which a token reads at most 8 GiB are chosen, see O(max_active_bytes).
   - Pure computation. It reads nothing from the host, downloads nothing and changes
     nothing. The same input gives the same choice.
-  - That nothing fits is not an error of this module. RV(choice.refusal) then says what would make the nearest model
-    fit.
+  - That nothing fits is not an error of this module. RV(choice.refusal) then says what would make the smallest
+    candidate fit.
 options:
   candidates:
     description:
@@ -286,7 +286,7 @@ RETURN = r"""
 choice:
   description:
     - The choice, schema C(gpufleet.choice/1). Without one the keys are there and null, except RV(choice.passed_over),
-      RV(choice.refusal) and the plan of the nearest model.
+      RV(choice.refusal) and the plan of the smallest candidate.
   type: dict
   returned: success
   contains:
@@ -358,7 +358,7 @@ choice:
       sample: 2024-11
     plan:
       description: The plan of the choice, as M(gpufleet.llm.vllm_plan) returns it. Where nothing fits, the plan of the
-        model that comes nearest. Null where O(candidates) and limits leave no model.
+        smallest candidate. Null where O(candidates) and limits leave no model.
       type: dict
       returned: success
     reasons:
@@ -418,11 +418,11 @@ choice:
           type: str
           returned: when refused
         short_bytes:
-          description: Bytes per GPU that the nearest model lacks. Null where memory is not the reason.
+          description: Bytes per GPU that the smallest candidate lacks. Null where memory is not the reason.
           type: int
           returned: when refused
         remedies:
-          description: What would make the nearest model fit, cheapest first, or which limits to loosen.
+          description: What would make the smallest candidate fit, cheapest first, or which limits to loosen.
           type: list
           elements: str
           returned: when refused

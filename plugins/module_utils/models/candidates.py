@@ -51,8 +51,7 @@ def from_catalogue(entry: Entry) -> Candidate:
 def _form(kind: str, repository: str, entry: Entry, config: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     model = facts_from_config(config)
     model["source"] = repository
-    if "embedding" in entry.purposes:
-        model["task"] = "embed"
+    model["task"] = "embed" if "embedding" in entry.purposes else "generate"
     return {"kind": kind, "id": repository, "gated": False, "model": model, "settings": {}}
 
 

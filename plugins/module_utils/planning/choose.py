@@ -44,7 +44,7 @@ class Attempt:
 @dataclasses.dataclass
 class Outcome:
     attempt: Attempt
-    plan: t.Dict[str, t.Any]
+    plan: t.Optional[t.Dict[str, t.Any]]  # None where it was not worth one
     problem: str = ""  # why it does not do; empty when it does
     short_bytes: t.Optional[int] = None
     remedies: t.List[str] = dataclasses.field(default_factory=list)
@@ -53,7 +53,7 @@ class Outcome:
 def choose(
     hardware: t.Mapping[str, t.Any], candidates: t.Sequence[Candidate], options: t.Mapping[str, t.Any]
 ) -> t.Dict[str, t.Any]:
-    """The choice (schema gpufleet.choice/1). A refusal is an answer; ``plan`` is then that of what came nearest.
+    """The choice (schema gpufleet.choice/1). A refusal is an answer; ``plan`` is then that of the smallest candidate.
 
     Raises GpufleetError only for options or candidates that make no sense.
     """
@@ -74,13 +74,14 @@ def choose(
     if not wanted:
         return _nobody(candidates, passed, left_out)
     attempts = _attempts(wanted, limits, options, rank)
+    room = _room(hardware, options)
     outcomes: t.List[Outcome] = []
     best: t.Optional[Outcome] = None
     second: t.Optional[Outcome] = None
     for attempt in attempts:
         if best and attempt.candidate is best.attempt.candidate:
             continue
-        outcome = _try(hardware, attempt, options)
+        outcome = _hopeless(attempt, outcomes, room) or _try(hardware, attempt, options)
         outcomes.append(outcome)
         if outcome.problem:
             continue
@@ -90,7 +91,7 @@ def choose(
             second = outcome
             break
     if best is None:
-        return _nothing_fits(outcomes, passed, wanted)
+        return _nothing_fits(hardware, options, outcomes, passed, wanted)
     _pass_over(passed, outcomes, wanted, best, second)
     reasons = _reasons(best, second, outcomes, wanted, len(candidates), rank)
     return dict(
@@ -145,6 +146,38 @@ def _attempts(
     return sorted(found, key=lambda one: (-round(one.score, 6), one.position))
 
 
+def _room(hardware: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> t.Optional[int]:
+    """All memory of the GPUs that the planner would use; None where it does not use them."""
+    cards = [card for card in hardware.get("accelerators") or () if card.get("vendor") == "nvidia"]
+    if not cards or options.get("variant") == "cpu":
+        return None
+    return sum(int(card.get("memory_total_bytes") or 0) for card in cards)
+
+
+def _hopeless(attempt: Attempt, outcomes: t.Sequence[Outcome], room: t.Optional[int]) -> t.Optional[Outcome]:
+    """What needs no plan to be ruled out: weights above all memory, and a smaller KV cache that would not help."""
+    weights = _loaded(attempt.form, "loaded_bytes", every=True)
+    if room and weights > room:
+        problem = "Its weights (%s) are more than all GPUs of the host hold (%s)." % (gib(weights), gib(room))
+        return Outcome(attempt, None, problem, weights - room)
+    for before in outcomes:
+        refusal = before.plan["refusal"] if before.plan else None
+        if before.attempt.form is not attempt.form or before.attempt.kv_dtype != "auto" or not refusal:
+            continue
+        saved = before.plan["numbers"].get("kv_needed_bytes") if before.plan else None
+        if refusal["short_bytes"] is None or saved is not None and refusal["short_bytes"] > saved:
+            return dataclasses.replace(before, attempt=attempt)
+    return None
+
+
+def _loaded(form: Form, what: str, every: bool = False) -> int:
+    """Bytes of weights in the engine, all of them or those that a token reads."""
+    model = form["model"]
+    groups = [group for group in model["tensor_groups"] if group["place"] != "skipped"]
+    size = sum(group[what] * max(1, len(group["layers"])) for group in groups) if every else ranking.active(model, what)
+    return size // 2 if form["settings"].get("quantization") else size  # stored in 16 bits, loaded in 8
+
+
 def _try(hardware: t.Mapping[str, t.Any], attempt: Attempt, options: t.Mapping[str, t.Any]) -> Outcome:
     """The plan of one attempt, and whether it does what is wished."""
     wishes = {name: options[name] for name in _PLAN_OPTIONS if options.get(name) is not None}
@@ -188,10 +221,7 @@ def _too_slow(attempt: Attempt, plan: t.Mapping[str, t.Any], options: t.Mapping[
         most, why = _CPU_ACTIVE_BYTES, " on a CPU"
     else:
         most, why = parse_number("max_active_bytes", limit), ""
-    model = attempt.form["model"]
-    active = ranking.active(model, "loaded_bytes")
-    if attempt.form["settings"].get("quantization"):
-        active //= 2  # stored in 16 bits, loaded in 8
+    active = _loaded(attempt.form, "loaded_bytes")
     if active <= most:
         return ""
     return "Every token reads %s of its weights, %s are allowed%s." % (gib(active), gib(most), why)
@@ -310,11 +340,11 @@ def _described(outcome: Outcome, with_plan: bool = True) -> t.Dict[str, t.Any]:
     if with_plan:
         found["plan"] = outcome.plan
     else:
-        numbers = outcome.plan["numbers"]
+        plan = outcome.plan or {}
         found.pop("schema")
-        found["max_concurrency_low"] = numbers.get("max_concurrency_low")
-        found["weights_bytes_per_gpu"] = numbers.get("weights_bytes_per_gpu")
-        found["devices"] = outcome.plan["devices"]
+        found["max_concurrency_low"] = plan["numbers"].get("max_concurrency_low")
+        found["weights_bytes_per_gpu"] = plan["numbers"].get("weights_bytes_per_gpu")
+        found["devices"] = plan["devices"]
     return found
 
 
@@ -349,16 +379,23 @@ def _nobody(
 
 
 def _nothing_fits(
-    outcomes: t.Sequence[Outcome], passed: t.Dict[str, str], wanted: t.Sequence[Candidate]
+    hardware: t.Mapping[str, t.Any],
+    options: t.Mapping[str, t.Any],
+    outcomes: t.Sequence[Outcome],
+    passed: t.Dict[str, str],
+    wanted: t.Sequence[Candidate],
 ) -> t.Dict[str, t.Any]:
-    """With what would make the one fit that needs least."""
+    """With what would make the smallest fit."""
     for candidate in wanted:
         nearest = _nearest([one for one in outcomes if one.attempt.candidate is candidate] or list(outcomes))
         passed[candidate["id"]] = "%s: %s" % (_name(nearest.attempt), nearest.problem)
-    nearest = _nearest(outcomes)
+    least = min(_loaded(one.attempt.form, "loaded_bytes", every=True) for one in outcomes)
+    nearest = _nearest([one for one in outcomes if _loaded(one.attempt.form, "loaded_bytes", every=True) == least])
+    if nearest.plan is None:
+        nearest = _try(hardware, nearest.attempt, options)
     refusal = {
         "code": "nothing_fits",
-        "message": "None of %s fits. The nearest is %s: %s"
+        "message": "None of %s fits. The smallest is %s: %s"
         % (count(len(wanted), "model"), _name(nearest.attempt), nearest.problem),
         "short_bytes": nearest.short_bytes,
         "remedies": list(nearest.remedies),
