@@ -12,22 +12,22 @@ version_added: 0.1.0
 author:
   - gpufleet.llm contributors (@gpufleet)
 description:
-  - Works out from hardware facts and the facts of GGUF models the environment of an Ollama server and the parameters of each
-    model, how many layers will run on which GPU, and what of it will run on the CPU. Every decision comes with a sentence
-    that gives the reason.
-  - Ollama picks the GPUs by an estimate of its own, and C(llama-server), which it starts for each model, decides how many
-    layers go there. Both are followed here, so that a model that would spill to the CPU is known before it does.
-  - The KV cache, recurrent state and weights are computed exactly as llama.cpp allots them. Its compute buffers are met
-    within a few percent and given as a range. V(docs/ollama-plan.md) of the collection has every formula and what it was
-    checked against.
-  - A context that is not given grows to 32768 tokens first, then the requests at once grow to one per four cores, then the
-    context grows again, all only while everything stays on the GPUs.
-  - Rules of thumb stand where nothing better is known. One loaded model per 64 GB of memory when only one model is listed,
-    one request at once per four cores at most, a queue of 1024.
-  - Pure computation. It reads nothing from the host and changes nothing, so it can run anywhere. The same input gives the
-    same plan.
-  - A model that does not fit the GPUs is no error. RV(plan.warnings) says how much of it runs on the CPU, why, and what would
-    avoid it; with O(require_gpu) it is a RV(plan.refusal).
+  - Works out from hardware facts and the facts of GGUF models the environment of an Ollama server and the parameters
+    of each model, how many layers will run on which GPU, and what of it will run on the CPU. Every decision comes
+    with a sentence that gives the reason.
+  - Ollama picks the GPUs by an estimate of its own, and C(llama-server), which it starts for each model, decides how
+    many layers go there. Both are followed here, so that a model that would spill to the CPU is known before it does.
+  - The KV cache, recurrent state and weights are computed exactly as llama.cpp allots them. Its compute buffers are
+    met within a few percent and given as a range. V(docs/ollama-plan.md) of the collection has every formula and what
+    it was checked against.
+  - A context that is not given grows to 32768 tokens first, then the requests at once grow to one per four cores,
+    then the context grows again, all only while everything stays on the GPUs.
+  - Rules of thumb stand where nothing better is known. One loaded model per 64 GB of memory when only one model is
+    listed, one request at once per four cores at most, a queue of 1024.
+  - Pure computation. It reads nothing from the host and changes nothing, so it can run anywhere. The same input gives
+    the same plan.
+  - A model that does not fit the GPUs is no error. RV(plan.warnings) says how much of it runs on the CPU, why, and
+    what would avoid it; with O(require_gpu) it is a RV(plan.refusal).
 options:
   context:
     description:
@@ -43,8 +43,8 @@ options:
     type: str
   gpus:
     description:
-      - Which GPUs the server may use. V(auto) for all that it can, V(none) for the CPU knowingly, or a list of indices or
-        UUIDs. A MIG slice is named by its UUID.
+      - Which GPUs the server may use. V(auto) for all that it can, V(none) for the CPU knowingly, or a list of
+        indices or UUIDs. A MIG slice is named by its UUID.
     type: raw
     default: auto
   hardware:
@@ -55,21 +55,22 @@ options:
     type: dict
   keep_alive:
     description:
-      - How long a model stays loaded after its last request, in Go's form such as V(5m), V(1h30m) or V(24h), as seconds, or
-        V(-1) for ever.
+      - How long a model stays loaded after its last request, in Go's form such as V(5m), V(1h30m) or V(24h), as
+        seconds, or V(-1) for ever.
       - With V(auto) for ever where all listed models fit together, five minutes otherwise.
     type: str
     default: auto
   kv_cache_type:
     description:
       - Type of the KV cache of all models, V(f16), V(q8_0), V(q4_0) or another of llama.cpp's.
-      - With V(auto) it is V(f16), or V(q8_0) where only that keeps the contexts that are asked for on the GPUs. A quantized
-        one needs flash attention, which is then set.
+      - With V(auto) it is V(f16), or V(q8_0) where only that keeps the contexts that are asked for on the GPUs. A
+        quantized one needs flash attention, which is then set.
     type: str
     default: auto
   models:
     description:
-      - The models to serve, the most important one first. They are planned beside each other as far as they fit together.
+      - The models to serve, the most important one first. They are planned beside each other as far as they fit
+        together.
     type: list
     elements: dict
     required: true
@@ -91,7 +92,8 @@ options:
         type: str
       parallel:
         description:
-          - Requests at once that this model is wanted for. Ollama has one number for all models, so the largest counts.
+          - Requests at once that this model is wanted for. Ollama has one number for all models, so the largest
+            counts.
         type: str
       keep_alive:
         description:
@@ -99,18 +101,21 @@ options:
         type: str
       parameters:
         description:
-          - Parameters of the model that are fixed, by Ollama's names, such as C(num_batch), C(num_gpu) or C(temperature).
+          - Parameters of the model that are fixed, by Ollama's names, such as C(num_batch), C(num_gpu) or
+            C(temperature).
         type: dict
         default: {}
   own_units:
     description:
-      - Names of systemd units whose processes on the GPU belong to the server that is planned. What they hold counts as free.
+      - Names of systemd units whose processes on the GPU belong to the server that is planned. What they hold counts
+        as free.
     type: list
     elements: str
     default: []
   parallel:
     description:
-      - Requests that a model serves at once. Becomes E(OLLAMA_NUM_PARALLEL). Each has its own KV cache of the whole context.
+      - Requests that a model serves at once. Becomes E(OLLAMA_NUM_PARALLEL). Each has its own KV cache of the whole
+        context.
       - With V(auto) as many as fit, at most one per four cores.
     type: str
     default: auto
@@ -147,10 +152,10 @@ options:
   settings:
     description:
       - Variables of the server that are fixed, by their names, such as C(OLLAMA_MAX_QUEUE) or C(max_queue).
-      - Every variable of Ollama 0.33 is known with the values it accepts, and so are C(LLAMA_ARG_FIT_TARGET) and the like,
-        which C(llama-server) reads. Anything else is an error, because Ollama would ignore it without a word.
-      - Old names are accepted, mapped to what works now, and said so. C(OLLAMA_MAX_VRAM) and C(OLLAMA_GPU_OVERHEAD) become
-        C(LLAMA_ARG_FIT_TARGET), C(OLLAMA_GPU_LAYERS) and C(OLLAMA_NUM_GPU) become C(LLAMA_ARG_N_GPU_LAYERS).
+      - Every variable of Ollama 0.33 is known with the values it accepts, and so are C(LLAMA_ARG_FIT_TARGET) and the
+        like, which C(llama-server) reads. Anything else is an error, because Ollama would ignore it without a word.
+      - Old names are accepted, mapped to what works now, and said so. C(OLLAMA_MAX_VRAM) and C(OLLAMA_GPU_OVERHEAD)
+        become C(LLAMA_ARG_FIT_TARGET), C(OLLAMA_GPU_LAYERS) and C(OLLAMA_NUM_GPU) become C(LLAMA_ARG_N_GPU_LAYERS).
     type: dict
     default: {}
   what_if:
@@ -251,12 +256,12 @@ plan:
       description: The server's variables in their own types, durations in seconds.
       type: dict
       returned: success
-      sample: {"OLLAMA_CONTEXT_LENGTH": 32768, "OLLAMA_KEEP_ALIVE": -1.0, "OLLAMA_NO_CLOUD": true, "OLLAMA_NUM_PARALLEL": 4}
+      sample: {"OLLAMA_CONTEXT_LENGTH": 32768, "OLLAMA_KEEP_ALIVE": -1.0, "OLLAMA_NO_CLOUD": true}
     environment:
       description: The same as text, as Ollama reads it. Booleans are V(1) and V(0), durations are in Go's form.
       type: dict
       returned: success
-      sample: {"OLLAMA_CONTEXT_LENGTH": "32768", "OLLAMA_KEEP_ALIVE": "-1s", "OLLAMA_NO_CLOUD": "1", "OLLAMA_NUM_PARALLEL": "4"}
+      sample: {"OLLAMA_CONTEXT_LENGTH": "32768", "OLLAMA_KEEP_ALIVE": "-1s", "OLLAMA_NO_CLOUD": "1"}
     models:
       description: What to give each model.
       type: list
@@ -347,8 +352,8 @@ plan:
               returned: success
             kv_cache_bytes:
               description:
-                - Keys and values of all layers. Cells times requests times elements times the type's size; sliding layers have
-                  the cells of their window and one step.
+                - Keys and values of all layers. Cells times requests times elements times the type's size; sliding
+                  layers have the cells of their window and one step.
               type: int
               returned: success
             kv_bytes_per_token:
@@ -395,7 +400,8 @@ plan:
               type: int
               returned: success
             size_vram_bytes:
-              description: What C(size_vram) of C(/api/ps) should say. Less than C(size) means that part runs on the CPU.
+              description:
+                - What C(size_vram) of C(/api/ps) should say. Less than C(size) means that part runs on the CPU.
               type: int
               returned: success
             host_bytes:
@@ -457,7 +463,8 @@ plan:
       elements: str
       returned: success
     refusal:
-      description: Why there is no plan to follow, or null. The codes are listed in C(docs/ollama-plan.md) of the collection.
+      description:
+        - Why there is no plan to follow, or null. The codes are listed in C(docs/ollama-plan.md) of the collection.
       type: dict
       returned: success
       contains:

@@ -6,10 +6,11 @@
 
     python tests/truth/ollama_replay.py [--cases FILE] [--configs FILE]
 
-Every case is older than Ollama 0.30, so what it logs as "required" and "graph" is the estimate of Ollama's former engine, not an
-allotment; the planner predicts what llama-server allots today. Weights and KV cache mean the same in both. The case's own free
-memory, context and cache type are taken; what it does not state was Ollama's default then: no flash attention, 512 tokens a step.
-Flash attention is on where the case is younger than llama.cpp's own change of that default.
+Every Ollama log here is older than 0.30, so what it has as "required" and "graph" is the estimate of Ollama's former
+engine, not an allotment; the planner predicts what llama-server allots today. Weights and KV cache mean the same in
+both. The case's own free memory, context and cache type are taken; what it does not state was Ollama's default then: no
+flash attention, 512 tokens a step. Flash attention is on where the case is younger than llama.cpp's own change of that
+default.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 """The GGUF that llama-quantize would make of a model: its tensors' types and sizes, from the config alone.
 
-Which tensor gets which type follows llama.cpp's rules (src/llama-quant.cpp), without an importance matrix. Quantizers that
-choose types by themselves ("UD" files) differ by up to a tenth.
+Which tensor gets which type follows llama.cpp's rules (src/llama-quant.cpp), without an importance matrix. Quantizers
+that choose types by themselves ("UD" files) differ by up to a tenth.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ _ALIASES = {"Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M"}
 _NARROW = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0", "IQ4_XS": "IQ4_NL"}
 _PLAIN = frozenset(("F32", "F16", "BF16"))
 # Kept in 32 bits: norms, biases, routers, what a state is made from.
-_FULL = ("norm", "moe.router", "attention.sinks", "linear_attention.conv", "linear_attention.decay", "scalars", "embed.positions")
+_FULL = (
+    "norm", "moe.router", "attention.sinks", "linear_attention.conv", "linear_attention.decay", "scalars",
+    "embed.positions",
+)  # fmt: skip
 
 
 def file_type(name: str) -> str:
@@ -59,7 +62,7 @@ def file_type(name: str) -> str:
 
 
 def quantized(facts: t.Mapping[str, t.Any], name: str) -> dict:
-    """Facts of a checkpoint -> facts of its GGUF in file type ``name``. The vision tower becomes the projector's file."""
+    """Facts of a checkpoint -> facts of its GGUF in file type ``name``. A vision tower becomes the projector's file."""
     label = file_type(name)
     if facts.get("quantization"):
         raise GpufleetError(

@@ -4,9 +4,9 @@
 
 """The manifest of an Ollama registry: how large a model is before anything is downloaded.
 
-A manifest lists layers with their sizes; its config blob names family, parameters and quantization. The layers and heads are
-in the GGUF header: with that, or with the config.json of the original model, the facts are exact or nearly so. Without
-either they are those of a usual model of this size, and say so.
+A manifest lists layers with their sizes; its config blob names family, parameters and quantization. The model's layers
+and heads are in the GGUF header: with that, or with the config.json of the original model, the facts are exact or
+nearly so. Without either they are those of a usual model of this size, and say so.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read_manifest(manifest: t.Any, blob: t.Any = None) -> dict:
     """Sizes by kind of layer, and what the config blob says; GpufleetError for what is no Ollama manifest."""
     layers = manifest.get("layers") if isinstance(manifest, dict) else None
     if not isinstance(layers, list) or not layers:
-        raise GpufleetError("manifest has no layers: pass the JSON of /v2/NAMESPACE/MODEL/manifests/TAG, or of the store.")
+        raise GpufleetError("manifest has no layers: pass the JSON of /v2/NAMESPACE/MODEL/manifests/TAG.")
     sizes: t.Dict[str, int] = {}
     for layer in layers:
         kind, size = str(layer.get("mediaType") or ""), layer.get("size")
@@ -125,8 +125,9 @@ def _usual(read: t.Mapping[str, t.Any]) -> dict:
     facts["parameters"] = parameters
     facts["parameters_source"] = "manifest"
     facts["warnings"] = [
-        "Layers and heads are those of a usual model with %.1f billion parameters, so the KV cache may be off by a factor of "
-        "two: with source (the GGUF file) or config (the original model's config.json) they are known." % (parameters / 1e9)
+        "Layers and heads are those of a usual model with %.1f billion parameters, so the KV cache may be off by a "
+        "factor of two: with source (the GGUF file) or config (the original model's config.json) they are known."
+        % (parameters / 1e9)
     ]
     return facts
 
@@ -139,7 +140,8 @@ def _scaled(facts: dict, read: t.Mapping[str, t.Any]) -> dict:
         if group["place"] != "skipped":
             group["bytes"] = group["loaded_bytes"] = int(group["bytes"] * factor)
     facts["weight_bytes"]["total"] = read["model_bytes"]
-    facts["weight_bytes"]["by_dtype"] = {key: int(value * factor) for key, value in facts["weight_bytes"]["by_dtype"].items()}
+    by_dtype = facts["weight_bytes"]["by_dtype"]
+    facts["weight_bytes"]["by_dtype"] = {key: int(value * factor) for key, value in by_dtype.items()}
     if abs(factor - 1) > 0.15 and facts.get("parameters_source") == "config":
         facts["warnings"] = list(facts.get("warnings") or ()) + [
             "The manifest's model has %.1f GiB and config would give %.1f GiB: is it the config of this model?"
@@ -152,5 +154,6 @@ def _compare(facts: dict, read: t.Mapping[str, t.Any]) -> None:
     found = sum(int(entry.get("size") or 0) for entry in facts.get("files") or ())
     if found and found != read["model_bytes"]:
         facts["problems"] = list(facts.get("problems") or ()) + [
-            "The file has %d bytes and the manifest says %d: it is not the manifest's model." % (found, read["model_bytes"])
+            "The file has %d bytes and the manifest says %d: it is not the manifest's model."
+            % (found, read["model_bytes"])
         ]

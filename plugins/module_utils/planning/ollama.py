@@ -28,9 +28,7 @@ SCHEMA = "gpufleet.plan/1"
 PLANNER_VERSION = "1"
 
 
-def make_plan(
-    hardware: t.Mapping[str, t.Any], options: t.Optional[t.Mapping[str, t.Any]] = None
-) -> t.Dict[str, t.Any]:
+def make_plan(hardware: t.Mapping[str, t.Any], options: t.Optional[t.Mapping[str, t.Any]] = None) -> t.Dict[str, t.Any]:
     """The plan (schema gpufleet.plan/1) for the host and the module's options, the models among them.
 
     A refusal is an answer: ``refusal`` says why, the numbers are still there.

@@ -32,10 +32,7 @@ def write(host: Host, solver: Solver, solution: Solution, draft: Draft) -> None:
     say(_context(solver, solution))
     say(_parallel(host, solver, solution))
     say(_loaded(host, solver, solution))
-    say("OLLAMA_MAX_QUEUE %d: %s." % (
-        draft.settings["OLLAMA_MAX_QUEUE"],
-        "as asked for" if "OLLAMA_MAX_QUEUE" in solver.wishes.server else "the rule of thumb (Ollama's own is 512); what comes on top is answered with 503",
-    ))  # fmt: skip
+    say(_queue(solver, draft))
     say(_keep_alive(solver, solution))
     say(_cache(solver, solution))
     if len(solver.cards) > 1:
@@ -44,8 +41,15 @@ def write(host: Host, solver: Solver, solution: Solution, draft: Draft) -> None:
     if target is not None:
         say(_target(solver, target))
     if "OLLAMA_NO_CLOUD" not in solver.wishes.server:
-        say("OLLAMA_NO_CLOUD 1: without it the server asks ollama.com for recommendations at start and every four hours.")
+        say("OLLAMA_NO_CLOUD 1: without it the server asks ollama.com for recommendations, now and every four hours.")
     _warn(solver, solution, draft)
+
+
+def _queue(solver: Solver, draft: Draft) -> str:
+    number = "OLLAMA_MAX_QUEUE %d" % draft.settings["OLLAMA_MAX_QUEUE"]
+    if "OLLAMA_MAX_QUEUE" in solver.wishes.server:
+        return "%s: as asked for." % number
+    return "%s: the rule of thumb (Ollama's own is 512); what comes on top is answered with 503." % number
 
 
 def _where(solver: Solver) -> str:
@@ -53,7 +57,8 @@ def _where(solver: Solver) -> str:
         return "Everything runs on the CPU: %s." % (
             "as asked for in gpus" if solver.wishes.gpus == 0 else "the host has no GPU that Ollama can use"
         )
-    return "GPUs: %s." % ", ".join("%s (%s, %s free)" % (card.label, card.name, gib(card.free)) for card in solver.cards)
+    found = ["%s (%s, %s free)" % (card.label, card.name, gib(card.free)) for card in solver.cards]
+    return "GPUs: %s." % ", ".join(found)
 
 
 def _model(item: Loaded, solver: Solver) -> str:
@@ -73,7 +78,7 @@ def _model(item: Loaded, solver: Solver) -> str:
     labels = ", ".join(solver.cards[seat].label for seat, used in zip(item.seats, item.expected.used) if used)
     text += "; %d of %d layers on %s" % (item.expected.on_gpu, item.expected.layers_total, labels or "no GPU")
     if item.load.batch != item.auto_batch:
-        text += "; num_batch %d instead of Ollama's own %d, which keeps more of it there" % (load.batch, item.auto_batch)
+        text += "; num_batch %d instead of Ollama's %d, which keeps more of it there" % (load.batch, item.auto_batch)
     return text + "."
 
 
@@ -87,9 +92,7 @@ def _context(solver: Solver, solution: Solution) -> str:
         if cut:
             text += "; %s" % ", ".join("%s takes %d at most" % (item.wish.name, item.load.context) for item in cut)
         return text + "."
-    return "%s: for models that are not in this plan too; left to itself Ollama would take %d, by all GPUs' memory together." % (
-        number, own
-    )  # fmt: skip
+    return "%s, for models outside of this plan too; by all GPUs' memory together Ollama would take %d." % (number, own)
 
 
 def _parallel(host: Host, solver: Solver, solution: Solution) -> str:
@@ -113,9 +116,9 @@ def _loaded(host: Host, solver: Solver, solution: Solution) -> str:
     if "OLLAMA_MAX_LOADED_MODELS" in solver.wishes.server:
         return "OLLAMA_MAX_LOADED_MODELS %d: as asked for." % solver.wishes.server["OLLAMA_MAX_LOADED_MODELS"]
     if len(solution.loaded) > 1:
-        return "%s: so many of the models fit at the same time (the rule of thumb, one per 64 GB of memory, says %d)." % (
-            number, max(1, host.memory_total_bytes // chosen.MEMORY_PER_MODEL)
-        )  # fmt: skip
+        thumb = max(1, host.memory_total_bytes // chosen.MEMORY_PER_MODEL)
+        text = "%s: so many of the models fit at the same time (the rule of thumb, one per 64 GB of memory, says %d)."
+        return text % (number, thumb)
     return "%s: one per 64 GB of memory, the rule of thumb, and never more than three per GPU." % number
 
 
@@ -143,8 +146,8 @@ def _spread(solver: Solver, solution: Solution) -> str:
         return "OLLAMA_SCHED_SPREAD %d: as asked for." % solver.wishes.server["OLLAMA_SCHED_SPREAD"]
     if solution.spread:
         return (
-            "OLLAMA_SCHED_SPREAD 1: Ollama's estimate would put a model on one GPU that needs more than that; over all of "
-            "them it fits."
+            "OLLAMA_SCHED_SPREAD 1: by Ollama's estimate a model would go to one GPU that is too small for it; over "
+            "all of them it fits."
         )
     return "OLLAMA_SCHED_SPREAD stays off: a model that fits one GPU runs on one, a larger one is spread anyway."
 
@@ -171,8 +174,8 @@ def _warn(solver: Solver, solution: Solution, draft: Draft) -> None:
         if item.seats and not item.low.full:
             if item.expected.full:
                 warn(
-                    "%s is tight: it fits as estimated, but if every buffer takes its most, %d of %d layers stay on the GPU. "
-                    "What gives room: %s." % (
+                    "%s is tight: it fits as estimated, but if every buffer takes its most, %d of %d layers stay on "
+                    "the GPU. What gives room: %s." % (
                         item.wish.name, item.low.on_gpu, item.low.layers_total,
                         "; ".join(refusals.remedies(item, solution, solver)),
                     )
@@ -182,8 +185,8 @@ def _warn(solver: Solver, solution: Solution, draft: Draft) -> None:
                 warn("%s What would avoid it: %s." % (refusals.partly(item, solver), avoid))
         if item.seats and not item.beside:
             warn(
-                "%s is not loaded beside the others: Ollama expects it to take %s and wants a fifth to stay free, so it "
-                "removes another model first." % (item.wish.name, gib(item.predicted))
+                "%s is not loaded beside the others: Ollama expects it to take %s and wants a fifth to stay free, so "
+                "it removes another model first." % (item.wish.name, gib(item.predicted))
             )
         if item.wish.model.estimated:
             warn("%s: sizes by formula, since no GGUF header was read; a few percent may differ." % item.wish.name)
@@ -194,18 +197,19 @@ def _warn(solver: Solver, solution: Solution, draft: Draft) -> None:
             warn("%s takes one request at a time whatever OLLAMA_NUM_PARALLEL says." % item.wish.name)
     if len(solution.loaded) > solution.together:
         rest = [item.wish.name for item in solution.loaded[solution.together :]]
-        warn("%s and the models before do not stay loaded together: a request for one removes another." % ", ".join(rest))
+        text = "%s and the models before do not stay loaded together: a request for one removes another."
+        warn(text % ", ".join(rest))
     contexts = {item.load.context for item in solution.loaded}
     if len(contexts) > 1:
-        draft.reasons.append("num_ctx differs by model: a client that sends another num_ctx makes Ollama load the model again.")
+        draft.reasons.append("num_ctx differs by model: a client that sends another one makes Ollama load it again.")
     if wishes.max_vram is not None and solver.fit_target_mib() is None:
         warn("OLLAMA_MAX_VRAM is more than the GPUs have: nothing is set for it.")
     elif wishes.max_vram is not None:
         warn("OLLAMA_MAX_VRAM has had no effect since Ollama 0.1.45: LLAMA_ARG_FIT_TARGET is set instead.")
     if wishes.overhead:
         warn(
-            "OLLAMA_GPU_OVERHEAD reserves nothing for GGUF models since Ollama 0.30: LLAMA_ARG_FIT_TARGET is set instead, "
-            "in MiB."
+            "OLLAMA_GPU_OVERHEAD reserves nothing for GGUF models since Ollama 0.30: LLAMA_ARG_FIT_TARGET is set "
+            "instead, in MiB."
         )
     for text in (refusals.pressure(solution, solver),):
         if text:

@@ -77,7 +77,7 @@ def place(
         return _result(model, load, layers, used, 0, caches, 0)
     layers, used = _fill(lean, targets, compute)
     kept = sum(1 for layer in model.layers if layer.experts)
-    if sum(layers) == total:  # every layer's attention fits: the room that is left takes experts, the first layers first
+    if sum(layers) == total:  # every layer's attention fits: the room that is left takes experts, first layers first
         for card, target in enumerate(targets):
             while kept:
                 size = model.layers[_next_expert(model, kept)].experts
@@ -153,9 +153,8 @@ def _result(
 ) -> Placement:
     total = len(model.layers) + 1
     left = total - sum(layers)
-    spilled = sum(
-        layer.weights + layer.experts + cache for layer, cache in list(zip(model.layers, caches))[: min(left, total - 1)]
-    )
+    away = list(zip(model.layers, caches))[: min(left, total - 1)]
+    spilled = sum(layer.weights + layer.experts + cache for layer, cache in away)
     if kept:
         resident = model.layers[min(left, total - 1) :]
         indices = [layer for layer in resident if layer.experts]

@@ -5,9 +5,9 @@
 """The memory of one loaded model as llama.cpp allots it: KV cache, recurrent state, compute buffers.
 
 The caches are exact: they follow llama.cpp's own allocation (src/llama-kv-cache.cpp, src/llama-kv-cache-iswa.cpp,
-src/llama-memory-recurrent.cpp). The compute buffer is what its graph allocator arrives at; the formula was found with dry
-runs of llama-server builds of August and October 2026 over fourteen models (tests/truth/ollama_buffers.jsonl), which it
-meets within a few percent.
+src/llama-memory-recurrent.cpp). The compute buffer is what its graph allocator arrives at; the formula was found with
+dry runs of llama-server builds of August and October 2026 over fourteen models (tests/truth/ollama_buffers.jsonl),
+which it meets within a few percent.
 """
 
 from __future__ import annotations
@@ -149,10 +149,10 @@ def _output_bytes(model: GgufModel, load: Load) -> int:
 
 
 def scheduler_bytes(model: GgufModel, load: Load) -> int:
-    """What Ollama itself expects the model to take, by which it picks GPUs and evicts (PredictServerVRAM, llm/llama_server.go).
+    """What Ollama itself expects the model to take, by which it picks GPUs and removes models.
 
-    The file, and keys and values in 16 bit from the plain shape: blind to the projector, cache types, windows, head sizes
-    other than hidden / heads, and buffers.
+    PredictServerVRAM in llm/llama_server.go: the file, and keys and values in 16 bit from the plain shape. Blind to the
+    projector, cache types, windows, head sizes other than hidden / heads, and buffers.
     """
     heads = max(layer.heads for layer in model.layers)
     tokens = load.context * load.parallel

@@ -12,12 +12,10 @@ import typing as t
 from ..errors import GpufleetError
 
 # Architectures that Ollama runs with one request at a time, whatever OLLAMA_NUM_PARALLEL says (server/sched.go).
+# By the names of GGUF and of config.json.
 SINGLE_REQUEST = frozenset(
-    "mllama qwen3vl qwen3vlmoe qwen35 qwen35moe qwen3next lfm2 lfm2moe nemotron_h nemotron_h_moe nemotron_h_omni".split()
-)
-# The same by the names of config.json.
-_SINGLE_TYPES = frozenset(
-    "mllama qwen3_vl qwen3_vl_moe qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text qwen3_next lfm2 lfm2_moe nemotron_h".split()
+    "mllama qwen3vl qwen3vlmoe qwen35 qwen35moe qwen3next lfm2 lfm2moe nemotron_h nemotron_h_moe nemotron_h_omni "
+    "qwen3_vl qwen3_vl_moe qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text qwen3_next lfm2_moe".split()
 )
 # Their GGUF lists the KV heads layer by layer, with zeros.
 _HEADS_BY_LAYER = frozenset("lfm2 lfm2_moe nemotron_h granitemoehybrid jamba kimi_linear falcon_h1".split())
@@ -74,7 +72,7 @@ class GgufModel:
 
     @property
     def single_request(self) -> bool:
-        return self.task == "embed" or self.family in SINGLE_REQUEST or self.family in _SINGLE_TYPES
+        return self.task == "embed" or self.family in SINGLE_REQUEST
 
     @property
     def least_kv_heads(self) -> int:
@@ -85,10 +83,10 @@ class GgufModel:
 
 
 _IDENTITY = (
-    "architecture", "model_type", "format", "task", "layer_kinds", "hidden_size", "intermediate_size", "attention_heads",
-    "kv_heads", "head_size", "value_head_size", "vocab_size", "max_position", "sliding_window", "attention_chunk",
-    "kv_shared_layers", "tied_embeddings", "mla", "moe", "linear_attention", "per_layer", "tensor_groups",
-    "projector_bytes", "source", "revision",
+    "architecture", "model_type", "format", "task", "layer_kinds", "hidden_size", "intermediate_size",
+    "attention_heads", "kv_heads", "head_size", "value_head_size", "vocab_size", "max_position", "sliding_window",
+    "attention_chunk", "kv_shared_layers", "tied_embeddings", "mla", "moe", "linear_attention", "per_layer",
+    "tensor_groups", "projector_bytes", "source", "revision",
 )  # fmt: skip
 
 

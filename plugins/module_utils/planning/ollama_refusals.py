@@ -215,6 +215,6 @@ def pressure(solution: Solution, solver: Solver) -> t.Optional[str]:
     if solution.most_host_bytes() + cached <= solver.room:
         return None
     return (
-        "Each loaded model may keep up to 8 GiB of past prompts in the host's memory, more than this host has to spare: "
-        "settings.LLAMA_ARG_CACHE_RAM (MiB) limits it."
+        "Each loaded model may keep up to 8 GiB of past prompts in the host's memory, more than this host has to "
+        "spare: settings.LLAMA_ARG_CACHE_RAM (MiB) limits it."
     )

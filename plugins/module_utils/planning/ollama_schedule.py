@@ -84,7 +84,9 @@ def why_unusable(device: Device, host: Host) -> t.Optional[t.Tuple[str, str]]:
     major = int(text.split(".")[0]) if text.split(".")[0].isdigit() else 0
     least = LEAST_DRIVER_OLD if device.capability and device.capability < (7, 0) else LEAST_DRIVER
     if major < least:
-        return "driver_too_old", "%s: driver %s, Ollama needs R%d and would use the CPU without a word" % (label, text, least)
+        return "driver_too_old", "%s: driver %s, and with less than R%d Ollama uses the CPU without a word" % (
+            label, text, least
+        )  # fmt: skip
     if not device.total_bytes:
         return "device_problem", "%s: its memory size is unknown" % label
     return None
@@ -121,7 +123,7 @@ def surcharge(size: int) -> int:
 
 
 def choose(free: t.Sequence[int], cards: t.Sequence[Card], predicted: int, spread: bool) -> t.List[int]:
-    """Positions of the GPUs that a model is put on: one where its estimate fits 80 percent of it, else all of a kind."""
+    """Positions of the GPUs for a model: one where its estimate fits 80 percent of what is free, else all of a kind."""
     if len(cards) <= 1:
         return list(range(len(cards)))
     if not spread:

@@ -52,7 +52,7 @@ def settings(host: Host, solver: Solver, solution: Solution) -> t.Dict[str, t.An
 
 
 def max_loaded(host: Host, solver: Solver, solution: Solution) -> int:
-    """The models that were shown to fit together; where only one is known, one per 64 GB of memory and Ollama's own limit."""
+    """The models that were shown to fit together; where only one is known, one per 64 GB and at most three per GPU."""
     if len(solution.loaded) > 1:
         return solution.together
     return max(1, min(host.memory_total_bytes // MEMORY_PER_MODEL, 3 * max(1, len(solver.cards))))

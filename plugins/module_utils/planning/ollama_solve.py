@@ -110,7 +110,7 @@ class Solver:
         return best
 
     def _base(self, contexts: t.Sequence[int], parallel: int) -> t.Tuple[int, str, bool]:
-        """How many models stay loaded together, the cache type, and whether models are spread, at the least contexts."""
+        """How many models stay loaded together, the cache type, and whether models are spread, at least contexts."""
         wishes = self.wishes
         types = [wishes.kv_type or "f16"]
         stated = wishes.context is not None or any(wish.context is not None for wish in wishes.models)
@@ -146,9 +146,7 @@ class Solver:
             for old, wish in zip(contexts, self.wishes.models)
         ]
 
-    def evaluate(
-        self, contexts: t.Sequence[int], parallel: int, kv_type: str, spread: bool, together: int
-    ) -> Solution:
+    def evaluate(self, contexts: t.Sequence[int], parallel: int, kv_type: str, spread: bool, together: int) -> Solution:
         """All models, the first ``together`` of them beside each other, each of the others on free GPUs."""
         wishes = self.wishes
         flash = wishes.flash

@@ -158,11 +158,8 @@ def _host(option: str, value: t.Any) -> str:
         raise _wrong(option, value, "address:port, for example 127.0.0.1:11434 or 0.0.0.0:11434")
     scheme, address, port = match.groups()
     if scheme and not port:
-        raise _wrong(
-            option,
-            value,
-            "address:port; with %s:// and no port Ollama listens on port %d" % (scheme, 443 if scheme == "https" else 80),
-        )
+        taken = 443 if scheme == "https" else 80
+        raise _wrong(option, value, "address:port; with %s:// and no port Ollama listens on port %d" % (scheme, taken))
     return "%s:%s" % (address, port or 11434)
 
 

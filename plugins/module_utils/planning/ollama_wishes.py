@@ -74,8 +74,8 @@ def read_wishes(options: t.Mapping[str, t.Any]) -> Wishes:
     flash = fixed.get("OLLAMA_FLASH_ATTENTION")
     if kv_type in QUANTIZED_KV and flash is False:
         raise GpufleetError(
-            "OLLAMA_FLASH_ATTENTION=0 and OLLAMA_KV_CACHE_TYPE=%s: llama.cpp keeps a quantized KV cache only with flash "
-            "attention. Leave one of them out." % kv_type
+            "OLLAMA_FLASH_ATTENTION=0 and OLLAMA_KV_CACHE_TYPE=%s: llama.cpp keeps a quantized KV cache only with "
+            "flash attention. Leave one of them out." % kv_type
         )
     models = _models(options.get("models"))
     wished = [model.parallel for model in models if model.parallel is not None and not model.model.single_request]
@@ -127,9 +127,9 @@ def _auto(options: t.Mapping[str, t.Any], name: str, kind: str) -> t.Any:
 
 
 def _merged(option: str, wish: t.Any, fixed: t.Dict[str, t.Any], variable: str) -> t.Any:
-    """One value from an option and the variable that means the same. The variable leaves ``fixed``: the plan sets it."""
+    """One value from an option and the variable that means the same, which leaves ``fixed``: the plan sets it."""
     other = fixed.pop(variable, None)
-    if variable in ("OLLAMA_CONTEXT_LENGTH",) and other == 0:
+    if variable == "OLLAMA_CONTEXT_LENGTH" and other == 0:
         other = None  # Ollama's own way to say: by the GPUs' memory
     if wish is not None and other is not None and wish != other:
         raise GpufleetError("%s=%s and settings.%s=%s disagree: set one of them." % (option, wish, variable, other))
@@ -192,7 +192,7 @@ def _models(entries: t.Any) -> t.Tuple[ModelWish, ...]:
     for entry in entries:
         name = str(entry.get("name") or "").strip()
         if not name:
-            raise GpufleetError("models has an entry without name: give the name that clients ask for, such as qwen3:8b.")
+            raise GpufleetError("models has an entry without name: give the name that clients ask for (qwen3:8b).")
         if any(other.name == name for other in found):
             raise GpufleetError("models names %s twice: once is enough." % name)
         where = "models[%s]" % name
@@ -206,7 +206,8 @@ def _models(entries: t.Any) -> t.Tuple[ModelWish, ...]:
         context = parse_wish(where + ".context", entry.get("context"), 4)
         given = parameters.pop("num_ctx", None)
         if context is not None and given is not None and context != given:
-            raise GpufleetError("%s.context=%d and its parameter num_ctx=%d disagree: set one." % (where, context, given))
+            both = "%s.context=%d and its parameter num_ctx=%d disagree: set one."
+            raise GpufleetError(both % (where, context, given))
         found.append(
             ModelWish(
                 name=name,

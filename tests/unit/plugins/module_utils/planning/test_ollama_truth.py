@@ -75,8 +75,8 @@ def test_weights():
 
 
 def test_kv_cache():
-    """Plain attention to the logs' rounding. Not matched: o014, whose old GGUF kept DeepSeek's keys and values uncompressed;
-    and sliding windows, which Ollama's former engine padded in another way."""
+    """Plain attention to the logs' rounding. Not matched: o014, whose old GGUF kept DeepSeek's keys and values
+    uncompressed; and sliding windows, which Ollama's former engine padded in another way."""
     plain = {key: row for key, row in ROWS.items() if not row["sliding"] and key != "o014"}
     errors = {key: value for key, value in _errors("kv_gib", "measured_kv_gib", ("o014",)).items() if key in plain}
     assert len(errors) == 5
@@ -102,8 +102,8 @@ def test_layers():
 
 
 def test_outcomes():
-    """All but four: o003 and o004 (projector graph of 8.8 GiB in the former engine), o030 (its graph of 2 GiB), and o020,
-    a crash of 2024 on a laptop that shows its screen with the same GPU."""
+    """All but four: o003 and o004 (projector graph of 8.8 GiB in the former engine), o030 (its graph of 2 GiB), and
+    o020, a crash of 2024 on a laptop."""
     wrong = {
         key
         for key, row in ROWS.items()
