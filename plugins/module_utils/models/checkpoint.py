@@ -14,7 +14,7 @@ from .families import family
 from .names import PACKED, PACKED_SUFFIXES, SCALES, Place, classify, split_name
 from .safetensors import Tensor
 from .shapes import Layer, Shape
-from .tensor_groups import DTYPE_BYTES, Group, Groups
+from .tensor_groups import DTYPE_BYTES, VOCAB_PADDING, Group, Groups
 
 # Tensors that stay in 32 bits whatever the model's type is.
 _KEPT_WIDE = re.compile(r"(e_score_correction_bias|A_log|e_bias|dt_bias)$")
@@ -165,11 +165,16 @@ def _loaded(tensor: Tensor, shape: Shape, place: Place, quantized: bool) -> int:
     """Bytes once an engine holds the tensor."""
     if place.name == "moe.router" and family(shape.family).router_dtype:
         return tensor.count() * int(DTYPE_BYTES[str(family(shape.family).router_dtype)])
+    if tensor.name.endswith(".g_idx"):
+        return 0
     size = tensor.bytes
     if tensor.dtype == "float32" and not quantized and not _KEPT_WIDE.search(tensor.name):
         size = tensor.count() * 2
     if place.name == "attention.kv" and place.layer is not None and _layer(shape, place).key_is_value:
         size *= 2
+    if place.name == "embed.positions" and family(shape.family).encoder:
+        rows = tensor.shape[0]
+        size = size // rows * (rows + -rows % VOCAB_PADDING)
     return size
 
 

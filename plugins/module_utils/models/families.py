@@ -25,7 +25,8 @@ class Family:
     gated: bool = True  # gate, up and down; False: up and down only
     norms: int = 2  # norms of the hidden size per layer
     norm_bias: bool = False
-    qk_norm: str = ""  # "head": one weight vector per head size; "full": over all heads, split with them
+    qk_norm: str = ""  # "head": one weight vector per head size, "head?": where the config's use_qk_norm says so;
+    # "full": over all heads, split with them
     tied: bool = False  # when tie_word_embeddings is absent
     positions: bool = False  # learned position embeddings
     lm_head_bias: bool = False
@@ -39,6 +40,7 @@ class Family:
     window: str = "all"  # which layers slide when layer_types is absent: see layer_kinds.py
     window_pattern: int = 0
     layer_scalars: int = 0  # single numbers per layer
+    feed_forward: bool = True  # False: a layer is its mixer alone
     encoder: bool = False  # no keys and values are kept between steps
     known: bool = True
 
@@ -58,7 +60,7 @@ FAMILIES: t.Dict[str, Family] = {
     ),
     "glm": Family(o_bias=False, mlp_bias=False, bias_default=True),
     "glm4": Family(o_bias=False, mlp_bias=False, norms=4),
-    "glm4_moe": Family(o_bias=False, mlp_bias=False, router_bias=True, router_dtype="float32"),
+    "glm4_moe": Family(qk_norm="head?", o_bias=False, mlp_bias=False, router_bias=True, router_dtype="float32"),
     "olmo": Family(norms=0),
     "olmo2": Family(qk_norm="full"),
     "olmo3": Family(qk_norm="full", window="pattern", window_pattern=4),
@@ -105,6 +107,10 @@ FAMILIES: t.Dict[str, Family] = {
         router_dtype="float32",
     ),
     "jamba": Family(qkv_bias=False, o_bias=False, mlp_bias=False, expert_size_key="intermediate_size"),
+    "falcon_h1": Family(),
+    "minicpm3": Family(),
+    "mamba": Family(tied=True, feed_forward=False),
+    "mamba2": Family(feed_forward=False),
     "nemotron_h": Family(gated=False, norms=1, router_bias=True, router_dtype="float32"),
     "exaone4": Family(qk_norm="head", window="pattern", window_pattern=4),
     "lfm2": Family(qkv_bias=False, o_bias=False, mlp_bias=False, qk_norm="head", tied=True),
@@ -128,6 +134,7 @@ ALIASES: t.Dict[str, str] = {
     "aquila": "llama",
     "baichuan": "llama",
     "minicpm": "llama",
+    "falcon_mamba": "mamba",
     "solar": "llama",
     "telechat3": "llama",
     "qwen2_vl": "qwen2",

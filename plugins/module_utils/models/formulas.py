@@ -13,7 +13,7 @@ from .families import Family, family
 from .fields import Fields
 from .quantization import Quantization
 from .shapes import Layer, Mla, Moe, Shape
-from .tensor_groups import DTYPE_BYTES, Groups
+from .tensor_groups import DTYPE_BYTES, VOCAB_PADDING, Groups
 
 # The modules inside a layer, by the names that the ignore lists of quantized checkpoints use.
 _ATTENTION = "self_attn."
@@ -44,12 +44,13 @@ class Writer:
         rows: t.Optional[int] = None,
         heads: t.Optional[int] = None,
         copies: int = 1,
+        padding: int = 0,
     ) -> None:
-        """Numbers that are never quantized. ``copies``: how often an engine holds them."""
+        """Numbers that are never quantized. ``copies``: how often an engine holds them, with ``padding`` added."""
         stored = dtype or self.dtype
         loaded = loaded_dtype or dtype or self.loaded_dtype
         size = int(count * DTYPE_BYTES[stored])
-        held = int(count * DTYPE_BYTES[loaded]) * copies
+        held = int((count + padding) * DTYPE_BYTES[loaded]) * copies
         self.groups.add(name, place, sharding, count, size, stored, layer, held, rows=rows, heads=heads)
 
     def linear(
@@ -74,7 +75,8 @@ class Writer:
             dtype, quantized = self.dtype, False
         else:
             size = scheme.matrix_bytes(inputs, outputs) * matrices
-            held, dtype, quantized = size * copies, scheme.dtype, True
+            held = scheme.loaded_bytes(inputs, outputs) * matrices * copies
+            dtype, quantized = scheme.dtype, True
         self.groups.add(
             name, "layers", sharding, count, size, dtype, layer, held, quantized, heads=heads, dims=(inputs, outputs)
         )
@@ -120,9 +122,9 @@ def _embeddings(writer: Writer, fields: Fields) -> None:
     writer.plain("embed", table, "vocab", "embed", rows=shape.vocab_size)
     if traits.positions:
         length = fields.integer("max_position_embeddings", "n_positions", "n_ctx") + (2 if shape.family == "opt" else 0)
-        writer.plain("embed.positions", length * shape.hidden_size, place="embed")
+        _small_table(writer, "embed.positions", length)
     if traits.encoder:
-        writer.plain("embed.types", fields.integer("type_vocab_size", default=2) * shape.hidden_size, place="embed")
+        _small_table(writer, "embed.types", fields.integer("type_vocab_size", default=2))
         writer.plain("norm", 2 * shape.hidden_size, place="embed")
     elif shape.family != "olmo":
         writer.plain("norm", shape.hidden_size * (2 if traits.norm_bias else 1), place="final")
@@ -130,6 +132,13 @@ def _embeddings(writer: Writer, fields: Fields) -> None:
         writer.plain("lm_head", table, "vocab", "head", rows=shape.vocab_size)
     if fields.flag("lm_head_bias", default=traits.lm_head_bias):
         writer.plain("lm_head.bias", shape.vocab_size, "vocab", "head", rows=shape.vocab_size)
+
+
+def _small_table(writer: Writer, name: str, rows: int) -> None:
+    """A small table beside the embedding; vLLM's encoders hold theirs like a vocabulary, padded."""
+    hidden = writer.shape.hidden_size
+    padding = -rows % VOCAB_PADDING * hidden if writer.traits.encoder else 0
+    writer.plain(name, rows * hidden, place="embed", padding=padding)
 
 
 def _bias(fixed: t.Optional[bool], fields: Fields, keys: t.Sequence[str], default: bool) -> bool:
@@ -140,8 +149,13 @@ def _attention(writer: Writer, fields: Fields, layer: Layer, index: int) -> None
     if layer.kind == "linear" and writer.shape.linear:
         formulas_linear.state_layer(writer, writer.shape.linear, index)
         return
+    if writer.shape.linear and writer.shape.linear.beside_attention:
+        formulas_linear.state_layer(writer, writer.shape.linear, index)
     if layer.kind == "mla" and writer.shape.mla:
         _latent_attention(writer, writer.shape.mla, layer, index)
+        return
+    if writer.shape.low_rank:
+        _latent_attention(writer, writer.shape.low_rank, layer, index)
         return
     if layer.kind == "none" and not writer.traits.encoder:
         return
@@ -168,7 +182,7 @@ def _attention(writer: Writer, fields: Fields, layer: Layer, index: int) -> None
         writer.plain("attention.o.bias", hidden, layer=index)
     if traits.sinks:
         writer.plain("attention.sinks", layer.heads, "tp", layer=index)
-    if traits.qk_norm == "head":
+    if traits.qk_norm == "head" or (traits.qk_norm == "head?" and fields.flag("use_qk_norm")):
         writer.plain("norm.qk", size if layer.shares_kv else 2 * size, layer=index)
     elif traits.qk_norm == "full":
         writer.plain("norm.q", layer.heads * size, "tp", layer=index)

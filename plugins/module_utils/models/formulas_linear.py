@@ -59,8 +59,8 @@ def _mamba1(writer: Writer, linear: Linear, index: int) -> None:
     writer.plain("linear_attention.conv", inner * (linear.conv_kernel + 1), "tp", layer=index)
     writer.linear("linear_attention.x", "mamba.x_proj", inner, rank + 2 * state, "tp", index)
     writer.linear("linear_attention.dt", "mamba.dt_proj", rank, inner, "tp", index)
-    writer.plain("linear_attention.decay", inner, "tp", layer=index)
-    writer.plain("linear_attention.decay", inner * state + inner, "tp", layer=index, loaded_dtype="float32")
+    writer.plain("linear_attention.decay", 2 * inner, "tp", layer=index)
+    writer.plain("linear_attention.decay", inner * state, "tp", layer=index, loaded_dtype="float32")
     if writer.shape.family == "jamba":
         writer.plain("norm.linear", rank + 2 * state, layer=index)
     writer.linear("linear_attention.out", "mamba.out_proj", inner, hidden, "tp", index)
@@ -72,9 +72,10 @@ def _mamba2(writer: Writer, linear: Linear, index: int) -> None:
     outputs = 2 * inner + shared + linear.value_heads
     writer.linear("linear_attention.in", "mixer.in_proj", hidden, outputs, "tp", index)
     writer.plain("linear_attention.conv", (inner + shared) * (linear.conv_kernel + 1), "tp", layer=index)
-    writer.plain("linear_attention.decay", linear.value_heads, "tp", layer=index)
-    writer.plain("linear_attention.decay", 2 * linear.value_heads, "tp", layer=index, loaded_dtype="float32")
-    writer.plain("norm.linear", inner, "tp", layer=index)
+    writer.plain("linear_attention.decay", 2 * linear.value_heads, "tp", layer=index)
+    writer.plain("linear_attention.decay", linear.value_heads, "tp", layer=index, loaded_dtype="float32")
+    if linear.gated_norm:
+        writer.plain("norm.linear", inner, "tp", layer=index)
     writer.linear("linear_attention.out", "mixer.out_proj", inner, hidden, "tp", index)
 
 
@@ -105,4 +106,5 @@ def gemma_layer_inputs(writer: Writer, fields: Fields, index: int) -> None:
         writer.plain("laurel", 2 * hidden * rank, "tp", layer=index)
         writer.plain("norm", hidden, layer=index)
         mixing = streams * (streams * streams + streams) + hidden * streams
-        writer.plain("altup", mixing + 2 * hidden, layer=index)
+        writer.plain("altup", mixing + hidden, layer=index)
+        writer.plain("altup.scale", hidden, layer=index, loaded_dtype="float32")

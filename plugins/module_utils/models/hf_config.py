@@ -69,14 +69,17 @@ def read_shape(config: dict) -> Shape:
     hidden = fields.integer("hidden_size", "n_embd", "d_model", "dim")
     blocks = layer_kinds.single_blocks(fields, name)
     count = fields.integer("num_hidden_layers", "n_layer", "num_layers", "n_layers", default=len(blocks or "") or None)
-    heads = fields.integer("num_attention_heads", "n_head", "n_heads", "num_heads")
+    heads = fields.integer("num_attention_heads", "n_head", "n_heads", "num_heads", default=_state_heads(fields, name))
     kv_heads = _kv_heads(fields, name, heads)
     kinds = layer_kinds.layer_kinds(fields, traits, name, count)
-    mla = _mla(fields, kinds, count)
+    mla = _mla(fields, count) if "mla" in kinds else None
+    low_rank = _mla(fields, count) if name == "minicpm3" else None
     head_size = _head_size(fields, hidden, heads)
+    if low_rank:  # vLLM pads the values to the size of the keys
+        head_size = low_rank.qk_nope_head_size + low_rank.qk_rope_head_size
     value_head_size = fields.integer("v_head_dim", default=0) if mla else head_size
     moe = _moe(fields, traits, name, count, kinds)
-    linear = _linear(fields, name) if "linear" in kinds else None
+    linear = _linear(fields, name) if "linear" in kinds or name == "falcon_h1" else None
 
     shape = Shape(
         architecture=str(architectures[0]) if architectures else "",
@@ -96,6 +99,7 @@ def read_shape(config: dict) -> Shape:
         attention_chunk=layer_kinds.chunk(fields, kinds),
         tied_embeddings=bool(fields.anywhere("tie_word_embeddings", default=traits.tied)),
         mla=mla,
+        low_rank=low_rank,
         moe=moe,
         linear=linear,
         warnings=warnings,
@@ -129,6 +133,27 @@ def default_context(fields: Fields) -> t.Optional[int]:
     return int(original) if original and ("longrope" in types or "su" in types) else None
 
 
+# Families whose config may leave the rotated part of a head to the class's default.
+_PARTIAL_ROTARY = {"qwen3_next": 0.25, "qwen3_5": 0.25, "qwen3_5_moe": 0.25, "gpt_neox": 0.25}
+_SOFTCAPPED = ("gemma2", "gemma3n", "gemma4")
+
+
+def rotary_size(fields: Fields, shape: Shape) -> int:
+    """How much of a head is rotated by its position."""
+    if shape.mla:
+        return shape.mla.qk_rope_head_size
+    share = fields.get("partial_rotary_factor", "rotary_pct")
+    for rope in rope_parameters(fields):
+        share = rope.get("partial_rotary_factor") or share
+    return int(shape.head_size * float(share or _PARTIAL_ROTARY.get(shape.family, 1.0)))
+
+
+def softcapped(fields: Fields, shape: Shape) -> bool:
+    """Whether the logits go through a tanh that bounds them."""
+    value = fields.get("final_logit_softcapping", default=30.0 if shape.family in _SOFTCAPPED else None)
+    return bool(value)
+
+
 def rope_parameters(fields: Fields) -> t.List[dict]:
     """The rope settings: one dict, or one per layer type."""
     ropes = fields.get("rope_parameters", "rope_scaling")
@@ -150,6 +175,11 @@ def _dtype(fields: Fields, warnings: t.List[str]) -> str:
     return "bfloat16"
 
 
+def _state_heads(fields: Fields, name: str) -> t.Optional[int]:
+    """Mamba 1 has no heads at all; what splits it is its inner size."""
+    return fields.integer("intermediate_size") if name == "mamba" else None
+
+
 def _kv_heads(fields: Fields, name: str, heads: int) -> int:
     if name == "falcon" and not fields.flag("new_decoder_architecture") and fields.flag("multi_query", default=True):
         return 1
@@ -166,6 +196,8 @@ def _head_size(fields: Fields, hidden: int, heads: int) -> int:
 
 def _intermediate(fields: Fields, traits: Family, hidden: int, moe: t.Optional[Moe], count: int) -> int:
     """The size of the dense MLP; 0 where every layer has experts instead."""
+    if not traits.feed_forward:
+        return 0
     if moe and len(moe.layers) == count and fields.get("intermediate_size_mlp") is None:
         return fields.integer("intermediate_size", default=moe.intermediate_size)
     if fields.flag("block_auto_adjust_ff_dim"):  # LFM2
@@ -180,9 +212,7 @@ def _intermediate(fields: Fields, traits: Family, hidden: int, moe: t.Optional[M
     return fields.integer(*keys, default=None if traits.gated else 4 * hidden)
 
 
-def _mla(fields: Fields, kinds: t.List[str], count: int) -> t.Optional[Mla]:
-    if "mla" not in kinds:
-        return None
+def _mla(fields: Fields, count: int) -> Mla:
     index_layers: t.Tuple[int, ...] = ()
     if fields.get("index_head_dim"):
         types = fields.names("indexer_types", count) or ["full"] * count
@@ -284,19 +314,21 @@ def _linear(fields: Fields, name: str) -> Linear:
     if fields.get("conv_L_cache") is not None:  # LFM2
         hidden = fields.integer("hidden_size")
         return Linear("conv", conv_kernel=fields.integer("conv_L_cache"), inner_size=hidden)
-    if fields.get("mamba_dt_rank") is not None or name == "jamba":
+    if fields.get("mamba_dt_rank") is not None or name in ("jamba", "mamba"):
         hidden = fields.integer("hidden_size")
-        rank = fields.get("mamba_dt_rank")
+        rank = fields.get("mamba_dt_rank", "time_step_rank")
         return Linear(
             "mamba1",
-            conv_kernel=fields.integer("mamba_d_conv", default=4),
-            inner_size=fields.integer("mamba_expand", default=2) * hidden,
-            state_size=fields.integer("mamba_d_state", default=16),
+            conv_kernel=fields.integer("mamba_d_conv", "conv_kernel", default=4),
+            inner_size=fields.integer("mamba_expand", "expand", default=2) * hidden,
+            state_size=fields.integer("mamba_d_state", "state_size", default=16),
             time_step_rank=rank if isinstance(rank, int) else -(-hidden // 16),
             state_dtype=state_dtype,
         )
-    heads = fields.integer("mamba_num_heads", "mamba_n_heads")
-    size = fields.integer("mamba_head_dim", "mamba_d_head")
+    heads = fields.integer("mamba_num_heads", "mamba_n_heads", "num_heads")
+    size = fields.integer("mamba_head_dim", "mamba_d_head", "head_dim")
+    if name == "nemotron_h":  # NemotronHForCausalLMConfig in vLLM's models/config.py
+        state_dtype = fields.get("mamba_ssm_cache_dtype") or "float32"
     return Linear(
         "mamba2",
         conv_kernel=fields.integer("conv_kernel", "mamba_d_conv", default=4),
@@ -304,8 +336,10 @@ def _linear(fields: Fields, name: str) -> Linear:
         value_head_size=size,
         groups=fields.integer("n_groups", "mamba_n_groups", default=1),
         inner_size=heads * size,
-        state_size=fields.integer("ssm_state_size", "mamba_d_state", default=128),
+        state_size=fields.integer("ssm_state_size", "mamba_d_state", "state_size", default=128),
         state_dtype=state_dtype,
+        beside_attention=name == "falcon_h1",
+        gated_norm=fields.flag("mamba_rms_norm", default=name != "falcon_h1"),
     )
 
 
@@ -317,6 +351,7 @@ def _layers(fields: Fields, shape: Shape, kinds: t.List[str]) -> t.List[Layer]:
     pattern = layer_kinds.single_blocks(fields, shape.family)
     shared = fields.integer("num_kv_shared_layers", default=0)
     sizes = fields.get("intermediate_size")
+    feeds_forward = family(shape.family).feed_forward
     layers = []
     for index, kind in enumerate(kinds):
         heads, kv_heads, head_size = shape.attention_heads, shape.kv_heads, shape.head_size
@@ -329,7 +364,7 @@ def _layers(fields: Fields, shape: Shape, kinds: t.List[str]) -> t.List[Layer]:
         shares = shared > 0 and index >= count - shared
         if shares and fields.flag("use_double_wide_mlp"):
             size *= 2
-        mlp = "moe" if shape.moe and index in shape.moe.layers else "dense"
+        mlp = "moe" if shape.moe and index in shape.moe.layers else "dense" if feeds_forward else "none"
         if mlp == "moe" and shape.family == "gemma4":
             mlp = "dense+moe"
         if pattern:

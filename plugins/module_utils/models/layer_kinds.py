@@ -96,6 +96,8 @@ def _stated(fields: Fields, family_name: str, count: int) -> t.Optional[t.List[s
     words = fields.names("layer_types", count) or fields.names("layers_block_type", count)
     if words:
         return [_WORDS.get(str(word), "full") for word in words]
+    if family_name in ("mamba", "mamba2"):
+        return ["linear"] * count
     linear = fields.get("linear_attn_config")
     if isinstance(linear, dict) and linear.get("kda_layers") is not None:  # counted from one
         return ["linear" if index + 1 in linear["kda_layers"] else "full" for index in range(count)]

@@ -26,10 +26,14 @@ class Scheme:
     block_size: t.Optional[t.Tuple[int, int]] = None
     scale_bytes: int = 4
     zero_bits: int = 0
-    input_index_bytes: int = 0  # per input channel (g_idx of GPTQ)
+    input_index_bytes: int = 0  # per input channel (g_idx of GPTQ), which vLLM does not load
     extra_bytes: int = 0  # per matrix
 
     def matrix_bytes(self, inputs: int, outputs: int) -> int:
+        """As stored."""
+        return self.loaded_bytes(inputs, outputs) + inputs * self.input_index_bytes
+
+    def loaded_bytes(self, inputs: int, outputs: int) -> int:
         if self.block_size:
             scales = -(-outputs // self.block_size[0]) * -(-inputs // self.block_size[1])
         elif self.group_size is None:
@@ -40,7 +44,6 @@ class Scheme:
             inputs * outputs * self.bits // 8
             + scales * self.scale_bytes
             + scales * self.zero_bits // 8
-            + inputs * self.input_index_bytes
             + self.extra_bytes
         )
 
@@ -98,7 +101,10 @@ def read_quantization(config: dict, hf_quant_config: t.Optional[dict] = None) ->
         method = "modelopt"
     reader = _READERS.get(method)
     if reader:
-        return reader(method, settings)
+        found = reader(method, settings)
+        if str(config.get("expert_dtype") or "").lower() == "fp4" and method == "fp8":  # DeepSeek-V4
+            found.schemes.insert(0, (ModuleList(["experts"]), Scheme("uint8", 4, 32, scale_bytes=1)))
+        return found
     unknown = Quantization(method or "unknown", [], _ignored(settings))
     unknown.warnings.append(
         "The quantization method %r is not known: the weights are counted in 16 bits. "

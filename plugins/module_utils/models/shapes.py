@@ -54,6 +54,8 @@ class Linear:
     state_size: int = 0
     time_step_rank: int = 0
     state_dtype: t.Optional[str] = None
+    beside_attention: bool = False  # every attention layer keeps a state as well (Falcon-H1)
+    gated_norm: bool = True  # a norm before the output projection (Mamba 2)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Shape:
     attention_chunk: t.Optional[int] = None
     tied_embeddings: bool = False
     mla: t.Optional[Mla] = None
+    low_rank: t.Optional[Mla] = None  # projections like those of mla, but the cache is an ordinary one (MiniCPM3)
     moe: t.Optional[Moe] = None
     linear: t.Optional[Linear] = None
     warnings: t.List[str] = field(default_factory=list)

@@ -31,6 +31,9 @@ DTYPE_BYTES: t.Dict[str, float] = {
 }
 
 
+VOCAB_PADDING = 64  # vLLM pads the rows of a vocabulary to a multiple
+
+
 @dataclass
 class Group:
     """One kind of tensor over the layers that have it. Sizes are those of one layer, all experts together."""

@@ -18,13 +18,18 @@ import typing as t
 
 from ..errors import GpufleetError
 from .facts import Model, element_bytes
-from .recurrent import state_bytes
+from .recurrent import state_bytes, states_per_request
 from .units import ceil_div
 from .weights import Split, stages
 
 # Kinds of KV cache dtype whose bytes the planner knows.
 _MLA_TOKEN_BYTES = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
-KNOWN_DTYPES = ("auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "nvfp4_ds_mla")
+# Numbers per byte, with a float32 scale per token and head (v1/attention/backends/triton_attn.py).
+_PER_TOKEN_HEAD = {"int8_per_token_head": 1, "fp8_per_token_head": 1, "int4_per_token_head": 2}
+KNOWN_DTYPES = (
+    "auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "nvfp4_ds_mla",
+    "int8_per_token_head", "fp8_per_token_head", "int4_per_token_head",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +42,7 @@ class LayerCache:
     window: int  # of sliding and chunked layers, tokens
     block_size: int
     page_bytes: int
+    states: int = 0  # of linear layers: how many a request holds at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,15 +78,19 @@ class CacheLayout:
     token_bytes: int  # of the rank that holds most, all its layers together
     block_size: int
     inflight_batches: int
-    prefix_caching: bool
 
     def blocks_per_request(self, context: int, batched_tokens: int) -> int:
         """Blocks that one request of ``context`` tokens claims, over all groups."""
         inflight = self.inflight_batches * batched_tokens
         return sum(
-            number * _request_blocks(cache, context, inflight, self.prefix_caching)
+            number * _request_blocks(cache, context, inflight)
             for cache, number in self._kinds.items()
         )
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether some layers keep a state per sequence."""
+        return any(cache.kind == "linear" for cache in self._kinds)
 
     @functools.cached_property
     def _kinds(self) -> t.Dict[LayerCache, int]:
@@ -161,7 +171,7 @@ def layout(
     ``inflight_batches`` is what the scheduler keeps in flight (2 on a GPU, pipeline stages + 1 under PP, 1 on a CPU),
     ``block_alignment`` the multiple that the attention backend wants where recurrent layers raise the block size.
     """
-    caches = _layer_caches(model, split.tp, dtype, kv_dtype, block_size, block_alignment, state_dtype)
+    caches = _layer_caches(model, split.tp, dtype, kv_dtype, block_size, block_alignment, state_dtype, prefix_caching)
     if not hybrid_manager:
         caches = _without_windows(caches)
     groups = _group(caches)
@@ -170,16 +180,15 @@ def layout(
         max((group.bytes_per_block(first, end) for group in groups), default=0) for first, end in bounds
     )
     token_bytes = max(
-        sum(cache.token_bytes for layer, cache in caches.items() if first <= layer < end) for first, end in bounds
+        sum(cache.token_bytes for layer, cache in caches if first <= layer < end) for first, end in bounds
     )
-    attention = [cache.block_size for cache in caches.values() if cache.kind != "linear"]
+    attention = [cache.block_size for _layer, cache in caches if cache.kind != "linear"]
     return CacheLayout(
         groups=groups,
         bytes_per_block=bytes_per_block,
         token_bytes=token_bytes,
         block_size=min(attention) if attention else block_size,
         inflight_batches=inflight_batches,
-        prefix_caching=prefix_caching,
     )
 
 
@@ -197,6 +206,8 @@ def token_bytes(model: Model, layer: int, tp: int, dtype: str, kv_dtype: str) ->
     heads = int(own.get("kv_heads") or model.kv_heads)
     key_size = int(own.get("head_size") or model.head_size)
     value_size = int(own.get("value_head_size") or own.get("head_size") or model.value_head_size)
+    if kv_dtype in _PER_TOKEN_HEAD:
+        return max(1, heads // tp) * ((key_size + value_size) // _PER_TOKEN_HEAD[kv_dtype] + 8)
     return max(1, heads // tp) * (key_size + value_size) * cache_element_bytes(kv_dtype, dtype)
 
 
@@ -210,15 +221,24 @@ def cache_element_bytes(kv_dtype: str, dtype: str) -> int:
 
 
 def _layer_caches(
-    model: Model, tp: int, dtype: str, kv_dtype: str, block_size: int, alignment: int, state_dtype: t.Optional[str]
-) -> t.Dict[int, LayerCache]:
+    model: Model,
+    tp: int,
+    dtype: str,
+    kv_dtype: str,
+    block_size: int,
+    alignment: int,
+    state_dtype: t.Optional[str],
+    prefix_caching: bool,
+) -> t.List[t.Tuple[int, LayerCache]]:
+    """The layers that keep something; one with attention and a state side by side comes twice."""
     kinds = model.layer_kinds[: model.layers - model.kv_shared_layers]  # layers that share keep nothing of their own
     plain = {kind: kind != "mla" and token_bytes(model, kinds.index(kind), tp, dtype, kv_dtype) for kind in set(kinds)}
     sizes = {
         layer: token_bytes(model, layer, tp, dtype, kv_dtype) if kind == "mla" or model.per_layer else plain[kind]
         for layer, kind in enumerate(kinds)
     }
-    state = state_bytes(model.linear, tp, dtype, state_dtype) if model.linear and "linear" in kinds else 0
+    beside = bool(model.linear and model.linear.get("beside_attention"))
+    state = state_bytes(model.linear, tp, dtype, state_dtype) if model.linear and (beside or "linear" in kinds) else 0
     padded_state = state
     attention = [size for size in sizes.values() if size]
     if state and attention:
@@ -226,47 +246,52 @@ def _layer_caches(
         step = max(alignment, block_size, 128 if "mla" in kinds else 1)
         block_size = max(block_size, step * ceil_div(state, step * attention[0]))
         padded_state = block_size * attention[0]
-    caches: t.Dict[int, LayerCache] = {}
+    # vLLM caches no prefixes of a model without any attention.
+    states = states_per_request(model.linear, prefix_caching and bool(attention)) if model.linear and state else 0
+    linear = LayerCache("linear", 0, state, 0, block_size, padded_state, states)
+    caches: t.List[t.Tuple[int, LayerCache]] = []
     known: t.Dict[t.Tuple[str, int], LayerCache] = {}  # most layers are alike
     for layer, kind in enumerate(kinds):
         if kind == "none":
             continue
+        if kind == "linear" or beside:
+            caches.append((layer, linear))
+        if kind == "linear":
+            continue
         key = (kind, sizes[layer])
         if key not in known:
-            known[key] = _layer_cache(model, kind, sizes[layer], block_size, state, padded_state)
-        caches[layer] = known[key]
+            known[key] = _attention_cache(model, kind, sizes[layer], block_size)
+        caches.append((layer, known[key]))
     return caches
 
 
-def _layer_cache(model: Model, kind: str, size: int, block_size: int, state: int, padded_state: int) -> LayerCache:
-    if kind == "linear":
-        return LayerCache("linear", 0, state, 0, block_size, padded_state)
+def _attention_cache(model: Model, kind: str, size: int, block_size: int) -> LayerCache:
     window = model.sliding_window if kind == "sliding" else model.attention_chunk if kind == "chunked" else 0
     return LayerCache(kind, size, 0, window or 0, block_size, block_size * size)
 
 
-def _without_windows(caches: t.Dict[int, LayerCache]) -> t.Dict[int, LayerCache]:
+def _without_windows(caches: t.List[t.Tuple[int, LayerCache]]) -> t.List[t.Tuple[int, LayerCache]]:
     """disable_hybrid_kv_cache_manager: windowed layers keep every token, where full layers do too."""
-    if not any(cache.kind == "full" for cache in caches.values()):
+    if not any(cache.kind == "full" for _layer, cache in caches):
         return caches
-    return {
-        layer: dataclasses.replace(cache, kind="full", window=0) if cache.kind in ("sliding", "chunked") else cache
-        for layer, cache in caches.items()
-    }
+    return [
+        (layer, dataclasses.replace(cache, kind="full", window=0) if cache.kind in ("sliding", "chunked") else cache)
+        for layer, cache in caches
+    ]
 
 
-def _group(caches: t.Dict[int, LayerCache]) -> t.Tuple[CacheGroup, ...]:
+def _group(caches: t.List[t.Tuple[int, LayerCache]]) -> t.Tuple[CacheGroup, ...]:
     """vLLM's groups: layers of one group share block tables, every group draws from one pool."""
     if not caches:
         return ()
-    first = next(iter(caches.values()))
-    distinct = set(caches.values())
+    first = caches[0][1]
+    distinct = {cache for _layer, cache in caches}
     if all(_same_type(first, cache) for cache in distinct):
-        return (CacheGroup(first, {layer: cache.page_bytes for layer, cache in caches.items()}),)
+        return (CacheGroup(first, {layer: cache.page_bytes for layer, cache in caches}),)
     page = max(cache.page_bytes for cache in distinct)
     unified = {cache: _unified(cache, page) for cache in distinct}
     buckets: t.Dict[LayerCache, t.List[int]] = {}
-    for layer, cache in caches.items():
+    for layer, cache in caches:
         buckets.setdefault(unified[cache], []).append(layer)
     least, most = min(map(len, buckets.values())), max(map(len, buckets.values()))
     size = most if most < least * 1.5 else least
@@ -295,11 +320,11 @@ def _unified(cache: LayerCache, page: int) -> LayerCache:
     return dataclasses.replace(cache, page_bytes=page)
 
 
-def _request_blocks(cache: LayerCache, context: int, inflight: int, prefix_caching: bool) -> int:
+def _request_blocks(cache: LayerCache, context: int, inflight: int) -> int:
     if cache.kind == "sliding":
         return ceil_div(min(cache.window - 1 + inflight, context), cache.block_size) + 1
     if cache.kind == "chunked":
         return ceil_div(min(cache.window + inflight, context), cache.block_size)
     if cache.kind == "linear":
-        return 2 if prefix_caching else 1  # cache mode "align" keeps a second state for the prefix
+        return cache.states
     return ceil_div(context, cache.block_size)

@@ -4,7 +4,8 @@
 
 """The state that recurrent layers (gated delta net, KDA, Mamba, short convolutions) keep per request. Exact.
 
-Source: vllm 0.33 model_executor/layers/mamba/mamba_utils.py, MambaStateShapeCalculator and MambaStateDtypeCalculator.
+Source: vllm 0.33 model_executor/layers/mamba/mamba_utils.py, MambaStateShapeCalculator and MambaStateDtypeCalculator;
+v1/kv_cache_interface.py MambaSpec.
 """
 
 from __future__ import annotations
@@ -25,6 +26,17 @@ def state_bytes(linear: t.Mapping[str, t.Any], tp: int, dtype: str, wished_dtype
     state_element = element_bytes(stated or ("float32" if variant == "kda" else dtype))
     channels, state = _SIZES[variant](linear, tp)
     return channels * (int(linear.get("conv_kernel") or 1) - 1) * element_bytes(dtype) + state * state_element
+
+
+def states_per_request(linear: t.Mapping[str, t.Any], prefix_caching: bool) -> int:
+    """How many states of one layer a request holds at once.
+
+    With prefix caching (cache mode "align") a second one at the end of the cached prefix, and Mamba 2 a third, which
+    its kernel writes in the middle of a prompt (num_prefill_checkpoint_blocks in layers/mamba/mamba_mixer2.py).
+    """
+    if not prefix_caching:
+        return 1
+    return 3 if linear.get("variant") == "mamba2" else 2
 
 
 def _number(linear: t.Mapping[str, t.Any], key: str) -> int:

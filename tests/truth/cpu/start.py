@@ -31,6 +31,8 @@ OWN_ENVIRONMENT = {
 }
 SECONDS = 120  # for one engine, its kernels compiled included
 LOGGED = re.compile(r"KV cache size: ([\d,]+) tokens, Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x")
+# Placeholders for what a quantized checkpoint may say about the KV cache; vLLM removes them after loading.
+CACHE_SCALES = re.compile(r"\.([qkv]|prob)_(scale|zero_point)$")
 PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
 
 
@@ -96,11 +98,10 @@ def start(job: dict) -> dict:
     finish = base_loader.process_weights_after_loading
 
     def count_first(model, *rest):  # afterwards kernels may hold the weights in a form of their own
-        loaded["bytes"] = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+        weights = {name: weight for name, weight in model.named_parameters() if not CACHE_SCALES.search(name)}
+        loaded["bytes"] = sum(weight.numel() * weight.element_size() for weight in weights.values())
         if job.get("keep_weights"):
-            loaded["weights"] = {
-                name: [list(weight.shape), str(weight.dtype)] for name, weight in model.named_parameters()
-            }
+            loaded["weights"] = {name: [list(weight.shape), str(weight.dtype)] for name, weight in weights.items()}
         return finish(model, *rest)
 
     base_loader.process_weights_after_loading = count_first
