@@ -330,23 +330,64 @@ plan:
           type: int
           returned: on a GPU
         weights_bytes_per_gpu:
-          description: Weights of the rank that holds most. Exact.
+          description:
+            - Weights of the rank that holds most. Exact. What tensor parallelism divides, by
+              C(tensor_parallel_size); KV projections by the KV heads; embeddings with rows padded to 64; norms and
+              routers whole. MXFP4 experts with the padding of their kernels.
+            - Source is vLLM's own C(model_executor/layers).
           type: int
           returned: success
         mla_dequantized_bytes:
-          description: Copies of two MLA matrices in 16 bit, beside quantized ones.
+          description:
+            - Copies of two MLA matrices in 16 bit, beside quantized ones. 2 x C(kv_lora_rank) x heads / TP x (nope
+              + value size) x layers. Source C(mla_attention.py).
+          type: int
+          returned: on a GPU
+        rope_cache_bytes:
+          description:
+            - Cosines and sines of all positions, whole on every GPU. Positions x rotary size x bytes of the dtype,
+              once per kind of layer. Source C(rotary_embedding/base.py).
+          type: int
+          returned: on a GPU
+        lora_bytes:
+          description:
+            - Slots for LoRA adapters when the settings enable them. C(max_loras) x C(max_lora_rank) x (inputs +
+              outputs / TP) of every linear layer. Source C(lora/layers).
           type: int
           returned: on a GPU
         activation_peak_bytes:
-          description: Peak of the profiling run, the larger of a forward step and the sampler's rows.
+          description:
+            - Peak of the profiling run, the largest of three.
+            - One step through a layer, C(max_num_batched_tokens) x (3 x intermediate size / TP + 3 x hidden size);
+              with experts, (max(inner, hidden) + max(2 x inner, hidden)) x experts per token + 4 x hidden size.
+            - The sampler's rows, C(max_num_seqs) x vocabulary x 10 bytes (14 and 38.5 in older engines), which TP
+              does not divide, beside the step's hidden states.
+            - The vision tower with the largest image, where the model has one.
           type: dict
           returned: when there is a device
         sampler_state_bytes:
-          description: Penalty counts of all sequence slots.
+          description:
+            - Penalty counts of all sequence slots, C(max_num_seqs) x vocabulary x 4.125 bytes. Source
+              C(v1/worker/gpu/sample/penalties.py).
           type: int
           returned: on a GPU
+        expert_workspace_bytes:
+          description:
+            - What the kernels of quantized experts hold beside the step, and what repacking them at load leaves
+              behind. From start-up logs, about 1.25 GiB for 8 bits.
+          type: dict
+          returned: on a GPU
+        sparse_workspace_bytes:
+          description:
+            - Workspace of DeepSeek's sparse attention, 5 x C(max_model_len) x 1152 bytes, above 256 K twice instead
+              of five times. Source C(flashmla_sparse.py).
+          type: dict
+          returned: on a GPU
         cuda_graph_bytes:
-          description: Pool of captured CUDA graphs.
+          description:
+            - Pool of captured CUDA graphs, 0.22 MiB per captured size and layer (0.33 under TP) and the buffers of
+              the largest size. Sizes go up to 512 or twice C(max_num_seqs). From start-up logs; vLLM estimates the
+              pool itself and takes it from the budget.
           type: dict
           returned: when there is a device
         measured_correction_bytes:
@@ -354,11 +395,17 @@ plan:
           type: int
           returned: on a GPU
         runtime_bytes:
-          description: Attention workspaces, communication and loaded kernels. On a CPU, the engine's processes.
+          description:
+            - Loaded kernels, workspaces of attention and communication, what a first start compiles. From start-up
+              logs, 0.2 GiB on one GPU, 0.5 on several, up to 0.9 and 1.5. FlashInfer's workspace of 394 MiB where
+              it is the backend. On a CPU, the engine's processes.
           type: dict
           returned: when there is a device
         kv_bytes_per_token:
-          description: KV cache of one token in all layers of one GPU. Exact.
+          description:
+            - KV cache of one token in all layers of one GPU. Exact. KV heads / TP (at least 1) x (key + value size)
+              x bytes of the cache's dtype, summed over the layers; for MLA the latent and the rotary part, on every
+              GPU.
           type: int
           returned: success
         kv_bytes_per_block:
@@ -378,11 +425,16 @@ plan:
           type: int
           returned: when there is a device
         kv_needed_bytes:
-          description: KV cache without which vLLM does not start with this context.
+          description:
+            - KV cache without which vLLM does not start with this context, that is one whole request and a block
+              that is never used. For models with recurrent layers also one block per sequence slot, when CUDA
+              graphs are captured.
           type: int
           returned: when there is a device
         kv_cache_bytes:
-          description: What is left for the KV cache. C(low) is what the plan promises.
+          description:
+            - What is left for the KV cache, the claim less all of the above. C(low) is what the plan promises; the
+              terms' deviations are taken as independent, so their squares add up.
           type: dict
           returned: when there is a device
           sample: {"expected": 28625725748, "high": 29050608744, "low": 27818741658}

@@ -101,6 +101,8 @@ def _describe(fields: Fields, shape: Shape, groups: t.List[Group]) -> dict:
         "kv_heads": shape.kv_heads,
         "head_size": shape.head_size,
         "value_head_size": shape.value_head_size,
+        "rotary_size": hf_config.rotary_size(fields, shape),
+        "logit_softcap": hf_config.softcapped(fields, shape),
         "vocab_size": shape.vocab_size,
         "max_position": shape.max_position,
         "default_context": hf_config.default_context(fields),

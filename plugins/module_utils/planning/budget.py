@@ -17,7 +17,7 @@ import functools
 import math
 import typing as t
 
-from .terms import ZERO, Range, exactly
+from .terms import ZERO, Range, exactly, together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Budget:
     sampler_state: int
     activation: Range
     experts: Range
+    sparse: Range
     graphs: Range
     runtime: Range
     free: int = 0  # before this engine's own CUDA context
@@ -52,9 +53,9 @@ class Budget:
 
     @functools.cached_property
     def estimated(self) -> Range:
-        """The sum of the terms."""
+        """The sum of the terms; they are not all at their worst at once."""
         buffers = exactly(self.mla_copy + self.rope_cache + self.lora + self.sampler_state)
-        return sum((self.activation, self.experts, self.graphs, self.runtime), buffers)
+        return buffers + together(self.activation, self.experts, self.sparse, self.graphs, self.runtime)
 
     @functools.cached_property
     def kv(self) -> Range:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from . import batching, calibration, capability, devices, parallel, refusals
+from . import batching, calibration, capability, devices, generations, parallel, refusals
+from . import draft as speculation
 from .devices import Seat
 from .facts import Host, Model
 from .fit import MOST_UTILIZATION, Fit, context_limit
@@ -157,7 +158,10 @@ def _batch(fit: Fit, wishes: Wishes) -> str:
         first = "max_num_seqs %d: the concurrency asked for" % sequences
     else:
         first = "max_num_seqs %d: what the KV cache can feed" % sequences
-        first += "; every slot costs sampler memory (vLLM's default is %d)" % (1024 if large else 256)
+        default = generations.default_batch(
+            wishes.version, seats.total, seats.device.name, seats.device.capability, fit.context
+        )
+        first += "; every slot costs sampler memory (vLLM's default is %d)" % default[0]
     if wishes.fixed("max_num_batched_tokens"):
         second = "max_num_batched_tokens %d, fixed in settings" % tokens
     elif tokens < usual:
@@ -174,15 +178,15 @@ _STEP_REASONS = {
 }
 
 
-def _warn(fit: Fit, wishes: Wishes, concurrency: float, draft: Draft) -> None:
+def _warn(fit: Fit, wishes: Wishes, concurrency: float, plan: Draft) -> None:
     if not fit.promised:
-        draft.warnings.append(
+        plan.warnings.append(
             "This is tight: it fits as estimated (%s of KV cache), but if every buffer takes its most, %s are left. "
             "A shorter context or a smaller max_num_seqs gives room."
             % (gib(fit.budget.kv.expected), gib(fit.budget.kv.low))
         )
     if wishes.concurrency and concurrency < wishes.concurrency:
-        draft.warnings.append(
+        plan.warnings.append(
             "%d requests at once are asked for; the KV cache holds %.1f of the full %s tokens. "
             "Shorter ones run at once, the rest waits in the queue."
             % (wishes.concurrency, concurrency, format(fit.context, ","))
@@ -190,10 +194,15 @@ def _warn(fit: Fit, wishes: Wishes, concurrency: float, draft: Draft) -> None:
     if fit.split.ranks > 1 and not fit.linked:
         sides = {seat.device.numa_node for seat in fit.seats if seat.device.numa_node is not None}
         if len(sides) > 1:
-            draft.warnings.append("The GPUs sit on different NUMA nodes and have no NVLink: expect slow exchanges.")
+            plan.warnings.append("The GPUs sit on different NUMA nodes and have no NVLink: expect slow exchanges.")
+    if not speculation.counted(wishes.settings):
+        plan.warnings.append(
+            "The draft of settings.speculative_config (%s) is not counted: its weights and its KV cache come on top."
+            % speculation.method(wishes.settings)
+        )
     foreign = [seat for seat in fit.seats if seat.foreign]
     if foreign:
-        draft.warnings.append(
+        plan.warnings.append(
             "Other processes hold GPU memory: %s. What they take later, the engine lacks."
             % devices.foreign_text(foreign)
         )

@@ -89,6 +89,8 @@ class Model:
     kv_heads: int
     head_size: int
     value_head_size: int
+    rotary_size: int
+    logit_softcap: bool
     vocab_size: int
     max_position: t.Optional[int]
     default_context: t.Optional[int]  # what vLLM takes of itself where that is less than max_position
@@ -139,6 +141,8 @@ def _read_model(facts: t.Mapping[str, t.Any]) -> Model:
         kv_heads=int(facts["kv_heads"]),
         head_size=head_size,
         value_head_size=int(facts.get("value_head_size") or head_size),
+        rotary_size=int(facts.get("rotary_size") or head_size),
+        logit_softcap=bool(facts.get("logit_softcap")),
         vocab_size=int(facts["vocab_size"]),
         max_position=facts.get("max_position"),
         default_context=facts.get("default_context"),

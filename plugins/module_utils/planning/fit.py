@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import typing as t
 
-from . import batching, calibration, capability, generations, kv_cache, terms
+from . import batching, calibration, capability, draft, generations, kv_cache, terms
 from .budget import Budget
 from .devices import Seat
 from .facts import Model
@@ -53,7 +54,7 @@ class Fit:
     @property
     def short(self) -> int:
         """Bytes per GPU that are missing for one request of the whole context; 0 when it fits."""
-        needed = self.layout.needed(self.context, self.batch.max_num_batched_tokens)
+        needed = needed_bytes(self.layout, self.batch, self.context)
         if self.budget.fixed_kv is not None:
             return max(self.start_short, needed - self.budget.fixed_kv, self.budget.missing)
         room = self.budget.requested - self.budget.weights - self.budget.overhead.expected
@@ -70,6 +71,7 @@ def work_out(
     eager: t.Optional[bool] = None,
 ) -> Fit:
     """The best batch and context that ``split`` allows on ``seats`` (one per rank); it may not fit."""
+    model = draft.added(model, wishes.settings)
     cap = min((seat.device.capability or capability.LEAST_CAPABILITY for seat in seats))
     dtype = capability.compute_dtype(model, wishes.fixed("dtype"), cap)
     kv_dtype = kv_dtype or kv_dtype_of(model, wishes)
@@ -81,11 +83,11 @@ def work_out(
     mla_copy = mla_copy_bytes(model, split, dtype)
     eager = bool(wishes.fixed("enforce_eager")) if eager is None else eager
     fixed_kv = wishes.fixed("kv_cache_memory_bytes")
-    engine = engine_of(split, dtype, cap, wishes)
+    engine = engine_of(model, split, dtype, cap, wishes)
     rope_cache, lora = terms.rope_cache_bytes(model, dtype), terms.lora_bytes(model, engine)
     experts, runtime = terms.expert_workspace_bytes(model, engine), terms.runtime_bytes(model, engine)
 
-    def budget_for(batch: Batch) -> Budget:
+    def budget_for(batch: Batch, context: int) -> Budget:
         estimate = Budget(
             total=total,
             utilization=utilization,
@@ -96,6 +98,7 @@ def work_out(
             sampler_state=terms.sampler_state_bytes(model, batch, engine),
             activation=terms.activation_bytes(model, batch, engine),
             experts=experts,
+            sparse=terms.sparse_workspace_bytes(model, batch, context, engine),
             graphs=terms.graph_bytes(model, batch, engine) if engine.generation.graphs_inside else terms.ZERO,
             runtime=runtime,
             free=min(seat.free for seat in seats),
@@ -112,23 +115,34 @@ def work_out(
     limit = context_limit(model)
     sequences = wishes.fixed("max_num_seqs") or wishes.concurrency or batching.sequence_cap(wishes.prefer, total)
     choices = _token_choices(model, seats, layout, sequences, total, wishes)
+    seen: t.Optional[t.Tuple[Batch, Budget, int, int]] = None
     for steps in choices:
         batch = Batch(min(sequences, steps), steps, eager, wishes.fixed("max_cudagraph_capture_size"))
-        memory = budget_for(batch)
+        memory = budget_for(batch, wishes.context or limit)
         if not memory.kv.low and steps != choices[-1]:
             continue  # nothing can be promised with steps this large
         context = wishes.context or choose_context(layout, memory.kv.low, limit, batch, wishes)
         if wishes.fixed("max_num_seqs") is None and wishes.concurrency is None:
             tokens = layout.capacity(memory.kv.low, context, steps)[1]
+            most = batch.max_num_seqs
+            if layout.recurrent and not eager:
+                most = max(1, min(most, layout.num_blocks(memory.kv.low)))
             fewer = dataclasses.replace(
-                batch, max_num_seqs=batching.sequences_for(tokens, context, batch.max_num_seqs, wishes.prefer)
+                batch, max_num_seqs=batching.sequences_for(tokens, context, most, wishes.prefer)
             )
             if fewer != batch:
-                batch, memory = fewer, budget_for(fewer)
+                batch, memory = fewer, budget_for(fewer, wishes.context or limit)
                 context = wishes.context or choose_context(layout, memory.kv.low, limit, batch, wishes)
-        promised = not start_short and memory.safe and layout.fits(memory.kv.low, context, steps)
+        if model.mla and model.mla.index_layers:
+            memory = budget_for(batch, context)
+        needed = needed_bytes(layout, batch, context)
+        promised = not start_short and memory.safe and needed <= memory.kv.low
         if promised:
             break
+        if memory.measured and not seen and needed <= memory.kv.expected:
+            seen = (batch, memory, context, needed)
+    if not promised and seen:
+        batch, memory, context, needed = seen  # it ran so: surer than smaller steps that are only estimated
     return Fit(
         split=split,
         seats=tuple(seats),
@@ -143,29 +157,37 @@ def work_out(
         context_limit=limit,
         start_short=start_short,
         promised=promised,
-        fits=not start_short and not memory.missing and layout.fits(memory.kv.expected, context, steps),
+        fits=not start_short and not memory.missing and needed <= memory.kv.expected,
         comfortable=promised and _comfortable(layout, memory.kv, context, limit, batch, wishes),
     )
 
 
-def engine_of(split: Split, dtype: str, cap: capability.Capability, wishes: Wishes) -> Engine:
+def engine_of(model: Model, split: Split, dtype: str, cap: capability.Capability, wishes: Wishes) -> Engine:
     """What the settings say of the engine's buffers."""
     limits = wishes.fixed("limit_mm_per_prompt")
     none = isinstance(limits, dict) and bool(limits) and not any(limits.values())
-    speculative = wishes.fixed("speculative_config")
-    tokens = speculative.get("num_speculative_tokens") if isinstance(speculative, dict) else None
     lora = bool(wishes.fixed("enable_lora"))
     return Engine(
-        generation=generations.of(wishes.version),
+        generation=generations.of(wishes.version, dense=not (model.moe or model.linear)),
         capability=cap,
         split=split,
         dtype=dtype,
         text_only=bool(wishes.fixed("language_model_only")) or none,
         lora_rank=int(wishes.fixed("max_lora_rank") or 16) if lora else 0,
         loras=int(wishes.fixed("max_loras") or 1) if lora else 0,
-        speculative_tokens=int(tokens or 0),
+        speculative_tokens=draft.tokens(wishes.settings),
         flashinfer=wishes.fixed("attention_backend") in ("FLASHINFER", "flashinfer") or cap >= (10, 0),
     )
+
+
+def needed_bytes(layout: CacheLayout, batch: Batch, context: int) -> int:
+    """The KV bytes per rank without which vLLM does not start: one whole request, and with CUDA graphs a block for
+    every sequence slot of a model with recurrent layers (config/compilation.py, "exceeds available Mamba cache blocks").
+    """
+    needed = layout.needed(context, batch.max_num_batched_tokens)
+    if layout.recurrent and not batch.eager:
+        needed = max(needed, batch.max_num_seqs * max(layout.bytes_per_block))
+    return needed
 
 
 def context_limit(model: Model) -> int:
@@ -187,6 +209,8 @@ def kv_layout(
     block = wishes.fixed("block_size") or (capability.mla_block_size(cap) if model.mla else 16)
     asynchronous = wishes.fixed("async_scheduling") is not False
     generation = generations.of(wishes.version)
+    if model.mla and not generation.mla_kernels:
+        model = _uncompressed(model)
     return kv_cache.layout(
         model,
         split,
@@ -197,6 +221,16 @@ def kv_layout(
         prefix_caching=wishes.fixed("enable_prefix_caching") is not False,
         hybrid_manager=generation.hybrid_cache and not wishes.fixed("disable_hybrid_kv_cache_manager"),
         state_dtype=wishes.fixed("mamba_ssm_cache_dtype"),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _uncompressed(model: Model) -> Model:
+    """An MLA model as engines without MLA kernels ran it: full keys and values for every head."""
+    kinds = tuple("full" if kind == "mla" else kind for kind in model.layer_kinds)
+    size = model.head_size
+    return dataclasses.replace(
+        model, mla=None, layer_kinds=kinds, kv_heads=model.attention_heads, value_head_size=size
     )
 
 
@@ -291,6 +325,7 @@ def numbers(fit: Fit) -> t.Dict[str, t.Any]:
         "lora_bytes": memory.lora,
         "sampler_state_bytes": memory.sampler_state,
         "expert_workspace_bytes": memory.experts.as_dict(),
+        "sparse_workspace_bytes": memory.sparse.as_dict(),
         "cuda_graph_bytes": memory.graphs.as_dict(),
         "runtime_bytes": memory.runtime.as_dict(),
         "measured_correction_bytes": memory.overhead.expected - memory.estimated.expected,
@@ -299,7 +334,7 @@ def numbers(fit: Fit) -> t.Dict[str, t.Any]:
         "kv_groups": len(fit.layout.groups),
         "block_size": fit.layout.block_size,
         "blocks_per_request": fit.layout.blocks_per_request(fit.context, fit.batch.max_num_batched_tokens),
-        "kv_needed_bytes": fit.layout.needed(fit.context, fit.batch.max_num_batched_tokens),
+        "kv_needed_bytes": needed_bytes(fit.layout, fit.batch, fit.context),
         "kv_cache_bytes": memory.kv.as_dict(),
         "kv_cache_tokens": {name: values[1] for name, values in capacity.items()},
         "num_gpu_blocks": blocks,
@@ -318,7 +353,7 @@ def smallest_gpu(fit: Fit) -> int:
     needed = (
         fit.budget.weights
         + fit.budget.overhead.expected
-        + fit.layout.needed(fit.context, fit.batch.max_num_batched_tokens)
+        + needed_bytes(fit.layout, fit.batch, fit.context)
         + terms.context_bytes(fit.split).high
     )
     return math.ceil(needed / (1 - _HEADROOM) / GIB) * GIB + 256 * MIB

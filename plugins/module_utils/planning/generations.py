@@ -24,22 +24,38 @@ class Generation:
     v1: bool
     utilization: float  # gpu_memory_utilization where it is not set
     graphs_inside: bool  # the pool of CUDA graphs is estimated and taken from the budget
-    sampler_sorts: bool  # top-k and top-p by sorting the vocabulary
-    sampler_state: bool  # penalty counts per slot stay on the GPU (model runner V2)
+    sampler: str  # what of it the profiling run sees, a key of terms._SAMPLER
+    runner_v2: bool  # penalty counts per slot stay on the GPU
     mla_kernels: bool  # before, MLA models ran as plain attention with uncompressed keys and values
+    long_videos: bool  # profiled with a video that fills the context
+    profile: str  # what counts as the engine's: "exact", with the CUDA "context", or all of the "device"
     hybrid_cache: bool  # windows and recurrent layers in groups of their own
 
 
-def of(version: EngineVersion) -> Generation:
+def of(version: EngineVersion, dense: bool = True) -> Generation:
+    """The generation of a version; ``dense`` models got the model runner V2 earlier (0.26, the others 0.30).
+
+    The sampler sorted the vocabulary in V0 and the first V1. https://github.com/vllm-project/vllm/pull/44443 and 53183; until 0.33 the runner V2 profiled its sampler without the
+    float32 copies (https://github.com/vllm-project/vllm/pull/57926).
+    """
     number = version.number
     v1 = number >= (0, 8) and version.build != "v0"
+    runner_v2 = number >= ((0, 26) if dense else (0, 30))
+    if number < (0, 9) or not v1:
+        sampler = "sorted"
+    elif not runner_v2:
+        sampler = "float32 or sorted" if number < (0, 11) else "float32"
+    else:
+        sampler = "16 bit" if number < (0, 33) else "both"
     return Generation(
         v1=v1,
         utilization=0.92 if number >= (0, 20) else 0.9,
         graphs_inside=number >= (0, 21),
-        sampler_sorts=not v1,
-        sampler_state=number >= (0, 30),
+        sampler=sampler,
+        runner_v2=runner_v2,
         mla_kernels=number >= (0, 7),
+        long_videos=number < (0, 9),
+        profile="exact" if number >= (0, 7) else "context" if number >= (0, 6) else "device",
         hybrid_cache=v1 and number >= (0, 9),
     )
 
@@ -55,10 +71,10 @@ def default_batch(
     """max_num_seqs and max_num_batched_tokens that ``vllm serve`` takes by itself.
 
     V1: engine/arg_utils.py get_batch_defaults. V0 worked whole prompts in one step up to a context of 32768 and chunks
-    of 2048 tokens (512 before 0.6.5) above; models with images never in chunks.
+    of 2048 tokens (512 before 0.6) above; from 0.8 on, and models with images, never in chunks.
     """
     if not of(version).v1:
-        chunked = version.number >= (0, 5) and context > 32768 and not multimodal
+        chunked = (0, 5) <= version.number < (0, 8) and context > 32768 and not multimodal
         least = 2048 if version.number >= (0, 6) or not chunked else 512
         return 256, least if chunked else max(least, context)
     large = large_steps(total_bytes, name, capability)

@@ -39,6 +39,7 @@ CODES: t.Dict[str, str] = {
     "too_little_memory": "Weights and buffers alone need more memory than there is.",
     "no_kv_cache_room": "The weights fit, but not the KV cache of one request of the whole context.",
     "too_little_host_memory": "The host has too little memory for the CPU backend.",
+    "engine_too_old": "The version is only worked out, for comparison with what it measured; the roles do not run it.",
 }
 
 

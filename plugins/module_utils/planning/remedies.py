@@ -15,7 +15,7 @@ import typing as t
 from . import capability, devices, parallel, refusals
 from .devices import Seat
 from .facts import Group, Host, Model
-from .fit import Fit, smallest_gpu, work_out
+from .fit import Fit, needed_bytes, smallest_gpu, work_out
 from .units import count, gib
 from .wishes import Refusal, Wishes
 
@@ -76,6 +76,23 @@ def memory_refusal(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], 
             )
         )
         return Refusal("too_little_memory", message, short, _remedies(model, host, fit, seats, wishes))
+    if needed_bytes(fit.layout, fit.batch, fit.context) > fit.layout.needed(
+        fit.context, fit.batch.max_num_batched_tokens
+    ):
+        message = (
+            "The model keeps a state per request: max_num_seqs %d needs as many blocks, %s of KV cache%s on %s; %s are "
+            "left beside the weights (%s): %s short."
+            % (
+                fit.batch.max_num_seqs,
+                gib(needed_bytes(fit.layout, fit.batch, fit.context)),
+                each,
+                where,
+                gib(fit.budget.kv.expected),
+                gib(fit.budget.weights),
+                gib(short),
+            )
+        )
+        return Refusal("no_kv_cache_room", message, short, _remedies(model, host, fit, seats, wishes))
     message = "One request of %s needs %s of KV cache%s on %s, %s are left beside the weights (%s): %s short." % (
         count(fit.context, "token"),
         gib(fit.layout.needed(fit.context, fit.batch.max_num_batched_tokens)),

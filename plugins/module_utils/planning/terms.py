@@ -53,6 +53,14 @@ def larger(one: Range, other: Range) -> Range:
     return Range(max(one.low, other.low), max(one.expected, other.expected), max(one.high, other.high))
 
 
+def together(*terms: Range) -> Range:
+    """The sum of independent terms: their deviations add up like those of independent errors, by their squares."""
+    expected = sum(term.expected for term in terms)
+    below = math.sqrt(sum((term.expected - term.low) ** 2 for term in terms))
+    above = math.sqrt(sum((term.high - term.expected) ** 2 for term in terms))
+    return Range(max(0, expected - int(below)), expected, expected + int(above))
+
+
 ZERO = exactly(0)
 
 
@@ -93,10 +101,9 @@ def rope_cache_bytes(model: Model, dtype: str) -> int:
     """
     if not model.max_position or not model.layers:
         return 0
-    size = model.mla.rope_size if model.mla else model.head_size
     kinds = {"windowed" if kind in ("sliding", "chunked") else kind for kind in model.layer_kinds}
     kinds -= {"linear", "none"}
-    return len(kinds) * model.max_position * size * element_bytes("float32" if model.mla else dtype)
+    return len(kinds) * model.max_position * model.rotary_size * element_bytes("float32" if model.mla else dtype)
 
 
 def lora_bytes(model: Model, engine: Engine) -> int:
@@ -121,7 +128,7 @@ def sampler_state_bytes(model: Model, batch: Batch, engine: Engine) -> int:
 
     Source: vllm 0.33 v1/worker/gpu/sample/penalties.py, 4 bytes + 1 bit per slot and token id.
     """
-    if model.task == "embed" or not engine.generation.sampler_state:
+    if model.task == "embed" or not engine.generation.runner_v2:
         return 0
     return batch.max_num_seqs * (4 * model.vocab_size + model.vocab_size // 8)
 
@@ -144,14 +151,21 @@ def runtime_bytes(model: Model, engine: Engine) -> Range:
 
     On one GPU 0.03 GiB (T4, A100) to 0.35 GiB (RTX 3090) of non-torch memory in start-up logs; what a first start
     compiles inside the profiling run is charged too, 0.5 to 0.9 GiB (github.com/vllm-project/vllm/issues/54383). Over
-    several GPUs 0.2 to 0.9 GiB.
+    several GPUs 0.2 to 0.9 GiB. Before 0.7 the context could count too (1.79 GiB
+    on an H100), before 0.6 whatever the allocator held
+    (https://github.com/vllm-project/vllm/pull/10511).
     """
-    result = Range(30 * MIB, 250 * MIB, 900 * MIB)
+    result = Range(30 * MIB, 200 * MIB, 900 * MIB)
     if engine.split.ranks > 1:
         result = Range(150 * MIB, 550 * MIB, 1536 * MIB)
+    result += _EARLY[engine.generation.profile]
     if engine.flashinfer:
         result += exactly(_FLASHINFER)
     return result
+
+
+# By how the profiling run tells a peak from what the allocator or the driver merely holds.
+_EARLY = {"device": Range(0, GIB, 6 * GIB), "context": Range(0, 0, GIB), "exact": exactly(0)}
 
 
 def forward_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
@@ -168,11 +182,33 @@ def forward_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
     result = scaled(tokens * dense * element, 0.75, 1.0, 1.35)
     if not model.moe:
         return result
-    inner = model.moe.intermediate_size / (1 if engine.split.expert_parallel else tp)
-    routed = model.moe.per_token * (max(inner, model.hidden_size) + max(2 * inner, model.hidden_size))
+    routed = _routed_width(model, engine)
     shared = 3 * model.moe.shared_intermediate_size / tp
     experts = tokens * (routed + shared + 4 * model.hidden_size) * element
     return larger(result, scaled(experts, 0.75, 1.0, 1.5))
+
+
+def sparse_workspace_bytes(model: Model, batch: Batch, context: int, engine: Engine) -> Range:
+    """What DeepSeek's sparse attention gathers the context into: 5 x max_model_len x 576 x 2 bytes.
+
+    Source: v1/attention/backends/mla/flashmla_sparse.py get_prefill_workspace_size; twice instead of five times above
+    256 K since 0.33. The experts' workspaces lie in the same memory. GLM-5.2 with a context of 1 M shows 10 GiB beside
+    what other MLA models take (before, the indexer had a buffer of its own).
+    """
+    if not model.mla or not model.mla.index_layers:
+        return ZERO
+    lean = engine.generation.runner_v2 and context > 256 * 1024
+    workspace = (2 if lean else 5) * context * 576 * 2
+    shared = int(batch.max_num_batched_tokens * _routed_width(model, engine) * element_bytes(engine.dtype))
+    return Range(max(0, workspace - shared), max(0, workspace - shared), 2 * workspace)
+
+
+def _routed_width(model: Model, engine: Engine) -> float:
+    """Elements per token in the experts' two workspaces."""
+    if not model.moe:
+        return 0.0
+    inner = model.moe.intermediate_size / (1 if engine.split.expert_parallel else engine.split.tp)
+    return model.moe.per_token * (max(inner, model.hidden_size) + max(2 * inner, model.hidden_size))
 
 
 def expert_workspace_bytes(model: Model, engine: Engine) -> Range:
@@ -186,7 +222,7 @@ def expert_workspace_bytes(model: Model, engine: Engine) -> Range:
         return ZERO
     if model.quantization.bits == 8:
         return Range(0, int(1.25 * GIB), int(2.5 * GIB))
-    return Range(0, 256 * MIB, int(1.5 * GIB))
+    return Range(0, 256 * MIB, 2 * GIB)
 
 
 def sampler_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
@@ -194,15 +230,27 @@ def sampler_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
 
     16-bit logits, a float32 copy, and probabilities with their masked copy: 14 bytes (Qwen2-7B on an A100: 0.55 GiB in
     all with 256 rows of 152064). Engines that sort the vocabulary take 38.5 (V0: 0.47 GiB for 128 x 100352, 0.74 for
-    160 x 128256, 1.06 for 192 x 151936, 1.83 for 256 x 200064), and so does V1 without FlashInfer's sampler before 0.11.
+    160 x 128256, 1.06 for 192 x 151936, 1.83 for 256 x 200064), with bounded logits 57 (gemma-2, 256 x 256000: 3.73). The model runner V2 profiled the 16-bit logits alone
+    until 0.33, and 7.1 bytes more since (0.26 GiB for 256 x 151936, https://github.com/vllm-project/vllm/pull/57926).
     """
     if model.task == "embed":
         return ZERO
     rows = min(batch.max_num_seqs * (1 + engine.speculative_tokens), batch.max_num_batched_tokens)
     entries = rows * model.vocab_size
-    if engine.generation.sampler_sorts:
-        return scaled(entries, 30, 38.5, 44)
-    return scaled(entries, 10, 14, 20)
+    found = scaled(entries, *_SAMPLER[engine.generation.sampler])
+    if model.logit_softcap:  # the tanh works beside its input
+        found += scaled(entries, 0, 18 if engine.generation.sampler == "sorted" else 2, 22)
+    return found
+
+
+# Bytes per row and entry of the vocabulary: at least, expected, at most.
+_SAMPLER = {
+    "sorted": (30, 38.5, 44),
+    "float32": (10, 14, 20),
+    "float32 or sorted": (10, 14, 40),  # by whether FlashInfer is installed
+    "16 bit": (2, 3, 8),
+    "both": (8, 10, 16),
+}
 
 
 def hidden_bytes(model: Model, batch: Batch, engine: Engine) -> int:
@@ -225,7 +273,8 @@ def encoder_bytes(model: Model, batch: Batch, engine: Engine) -> t.Tuple[Range, 
     """The vision tower's own peak, and the vectors it leaves for the language model.
 
     Profiled with as many tokens as a step has, at least one item of the largest size (multimodal/encoder_budget.py):
-    patches x (2 or 3 intermediate + 4 hidden) elements. Attention over whole images takes more in some backends.
+    patches x (2 or 3 intermediate + 4 hidden) elements. Attention over whole images takes more in some backends. Before
+    0.9 the item could be a video as long as the context (Qwen2.5-VL-3B took more than 16 GiB).
     """
     if engine.text_only or not model.multimodal:
         return ZERO, ZERO
@@ -236,7 +285,7 @@ def encoder_bytes(model: Model, batch: Batch, engine: Engine) -> t.Tuple[Range, 
     width = (3 if tower.gated else 2) * tower.intermediate_size + 4 * tower.hidden_size
     peak = tokens * tower.patches_per_token * width * element
     given = tokens * tower.outputs * model.hidden_size * element
-    return scaled(peak, 0.5, 1.0, 3.0), scaled(given, 0.5, 1.0, 2.0)
+    return scaled(peak, 0.5, 1.0, 8.0 if engine.generation.long_videos else 2.0), scaled(given, 0.5, 1.0, 2.0)
 
 
 def graph_sizes(batch: Batch) -> int:
@@ -254,5 +303,7 @@ def graph_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
     if batch.eager:
         return ZERO
     layers = math.ceil(model.layers / engine.split.pp)
-    captured = graph_sizes(batch) * layers * 0.25 * MIB * (1.0 if engine.split.tp == 1 else 1.5)
-    return Range(int(50 * MIB + 0.3 * captured), int(100 * MIB + captured), int(250 * MIB + 2.2 * captured))
+    captured = graph_sizes(batch) * layers * 0.22 * MIB * (1.0 if engine.split.tp == 1 else 1.5)
+    largest = min(batch.max_cudagraph_capture_size or 2 * batch.max_num_seqs, 512, batch.max_num_batched_tokens)
+    step = forward_bytes(model, dataclasses.replace(batch, max_num_batched_tokens=largest), engine)
+    return Range(int(0.3 * captured), int(40 * MIB + captured + step.expected), int(250 * MIB + 2.2 * captured + step.high))

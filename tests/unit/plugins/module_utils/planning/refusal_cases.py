@@ -193,7 +193,14 @@ CASES: t.Dict[str, t.Tuple[str, dict, dict, dict, t.List[str]]] = {
         hosts.host(),
         hosts.model("Qwen2.5-32B"),
         {},
-        ["Weights (61.0 GiB)", "42.7 GiB short"],
+        ["Weights (61.0 GiB)", "42.6 GiB short"],
+    ),
+    "engine_too_old": (
+        "A version that is only worked out, to compare it with what was measured",
+        hosts.host([hosts.gpu(0, L40S)]),
+        hosts.model("Llama-3.1-8B"),
+        {"engine_version": "0.11.2"},
+        ["0.11.2", "for comparison only", "0.33.0"],
     ),
 }
 

@@ -109,7 +109,7 @@ def test_versions(text, variant, expected, driver):
     assert (found.text, found.minimum_driver) == (expected, driver)
 
 
-@pytest.mark.parametrize("text", ["0.31.0", "0.34", "1.0", "latest"])
+@pytest.mark.parametrize("text", ["0.1.4", "0.34", "1.0", "latest"])
 def test_other_versions_are_refused_with_the_supported_ones(text):
     with pytest.raises(GpufleetError, match=r"0\.32\.x and 0\.33\.x"):
         versions.parse_version(text, "cuda")
