@@ -18,9 +18,9 @@ description:
   - Whether a model fits is what M(gpufleet.llm.vllm_plan) says of it. The plan of the choice is part of the answer.
     Quantizations and KV cache dtypes that the GPU's compute capability has no kernels for are never chosen.
   - A model fits when the wished number of requests, each of the wished context, find room in the KV cache at once even
-    if every estimate comes out at its worst, RV(choice.plan.numbers.max_concurrency_low).
-  - "Which model is better is decided by a rule of thumb and by no benchmark: C(quality = log2(size in billions of
-    parameters) + 2 x years since the start of 2023). A mixture of experts counts as the geometric mean of all its
+    if every estimate comes out at its worst, C(max_concurrency_low) of RV(gpufleet.llm.vllm_plan#module:plan.numbers).
+  - "Which model is better is decided by a rule of thumb and by no benchmark: C(quality = log2 of its parameters in
+    billions + 2 x the years from the start of 2023 to its release). A mixture of experts counts as the geometric mean of all its
     parameters and those of one token. A model that was tuned from another one is as old as that one. From this go 0.1
     for weights in 8 bits, 0.5 for weights in 4 bits and 0.05 for an fp8 KV cache, which gives the score that ranks."
   - In words, a model that is half a year younger may be half as large, and a larger model in 4 bits goes before a
@@ -311,7 +311,7 @@ choice:
       returned: success
       sample: awq
     kv_cache_dtype:
-      description: V(auto) or V(fp8). It is in RV(choice.plan.settings) where it is V(fp8).
+      description: V(auto) or V(fp8). It is in the plan's settings where it is V(fp8).
       type: str
       returned: success
       sample: auto

@@ -88,8 +88,8 @@ def nvfp4(repository: str, *kept: str) -> Sister:
     return Sister("nvfp4", repository, quantization)
 
 
-def fp8(repository: str, quantization: Config = FP8_BLOCKS) -> Sister:
-    return Sister("fp8", repository, quantization)
+def fp8(repository: str, quantization: t.Optional[Config] = None) -> Sister:
+    return Sister("fp8", repository, quantization or FP8_BLOCKS)
 
 
 def awq(repository: str, **changes: t.Any) -> Sister:
