@@ -118,7 +118,7 @@ def _grid(
     for power in range(last, first - 1, -step):
         x = _f(across(2.0**power))
         lines.append(tag("line", x1=x, x2=x, y1=_TOP, y2=_BOTTOM))
-        texts.append(tag("text", words.length(1 << power), x=x, y=_BOTTOM + 16, text_anchor="middle"))
+        texts.append(tag("text", words.length(1 << power), x=x, y=_BOTTOM + 17, text_anchor="middle"))
     step = max(1, math.ceil((top - bottom) / 7))
     for power in range(0, top + 1, step):
         texts += _level(up, power, lines)

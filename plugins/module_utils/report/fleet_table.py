@@ -75,7 +75,7 @@ def _table(listed: t.Sequence[Row], width: int) -> str:
     out = _draw(heads, sizes, ["WHY"] if left else [], left)
     out.append("-" * width)
     for row, cells in zip(listed, lines):
-        wrapped = {name: _wrap(cells[name], sizes[name]) if name in _FLEXIBLE else [cells[name]] for name in sizes}
+        wrapped = {name: _wrap_name(cells[name], sizes[name]) for name in sizes}
         out.extend(_draw(wrapped, sizes, _wrap(_why(row), left) if left else [], left))
         beneath = [cells[name] for name in ("GPUS", "MODEL") if name in wanted and name not in inline]
         if beneath:
@@ -157,6 +157,14 @@ def _named(title: str, entries: t.Sequence[t.Tuple[str, str]], width: int) -> st
     for name, problem in entries:
         lines.extend(_wrap("%s: %s" % (name, problem), width, "  ", "      "))
     return "\n".join(lines)
+
+
+def _wrap_name(text: str, width: int) -> t.List[str]:
+    """At spaces, and after the slash of ``org/name``."""
+    owner, slash, rest = text.partition("/")
+    if len(text) <= width or not slash or " " in text:
+        return _wrap(text, width)
+    return _wrap(owner + slash, width) + _wrap(rest, width)
 
 
 def _wrap(text: str, width: int, first: str = "", rest: t.Optional[str] = None) -> t.List[str]:

@@ -54,9 +54,9 @@ def plan_page(fleet: t.Mapping[str, t.Any], title: str = "Will it fit?", note: s
         tag(
             "main",
             _overview(models) if listed else None,
-            _missing("Models of which nothing is known", unread(fleet)),
-            _missing("Hosts that were not asked", unasked(fleet)),
             [_model(model, cards, opened) for model, cards in models.items()],
+            _missing("Models of which nothing is known", "not-read", unread(fleet)),
+            _missing("Hosts that were not asked", "not-asked", unasked(fleet)),
             _inputs(fleet, listed),
         ),
         tag("footer", "Made by gpufleet.llm. Weights and KV cache bytes per token are exact; activations, graphs and "
@@ -69,9 +69,12 @@ def _header(fleet: t.Mapping[str, t.Any], listed: t.Sequence[Row], title: str, n
     end = domain(fleet)
     line = [part for part in (summary(fleet) + (" of " + end[1:] if end else ""), versions(listed), note) if part]
     badges = [tag("li", _TALLY[key] % format(number, ","), class_="badge " + key) for key, number, _text in tally(listed)]
-    lost = len(unasked(fleet))
-    if lost:
-        badges.append(tag("li", "? %s not asked" % words.plural(lost, "host"), class_="badge unknown"))
+    for ident, lost, noun, what in (
+        ("not-read", unread(fleet), "model", "not known"), ("not-asked", unasked(fleet), "host", "not asked")
+    ):  # fmt: skip
+        if lost:
+            text = "? %s %s" % (words.plural(len(lost), noun), what)
+            badges.append(tag("li", tag("a", text, href="#" + ident), class_="badge unknown"))
     return tag(
         "header",
         tag("h1", title),
@@ -142,12 +145,12 @@ def _range(value: t.Optional[t.Mapping[str, int]], say: t.Callable[[int], str]) 
     return low if low == high else "%s \u2013 %s" % (low, high)
 
 
-def _missing(title: str, entries: t.Sequence[t.Tuple[str, str]]) -> t.Optional[Safe]:
+def _missing(title: str, ident: str, entries: t.Sequence[t.Tuple[str, str]]) -> t.Optional[Safe]:
     if not entries:
         return None
     lines = [tag("tr", tag("th", name(who), scope="row"), tag("td", problem)) for who, problem in entries]
     table = tag("div", tag("table", tag("tbody", lines), class_="inputs"), class_="card list")
-    return tag("section", tag("h2", title), table, "\n")
+    return tag("section", tag("h2", title, id=ident), table, "\n")
 
 
 def _model(model: str, cards: t.Sequence[t.Tuple[str, Row]], opened: bool) -> Safe:

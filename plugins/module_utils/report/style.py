@@ -100,12 +100,13 @@ a{color:var(--link)}
 .badge.tight{background:var(--tight);color:var(--tight-ink)}
 .badge.refused{background:var(--refused);color:var(--refused-ink)}
 .badge.unknown{background:var(--unknown);color:var(--unknown-ink)}
+.badge a{color:inherit}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%}
 th,td{padding:7px 10px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{font-size:12px;line-height:1.35;font-weight:600;color:var(--muted);vertical-align:bottom}
 tbody th{font-weight:600}
-tr:last-child>th,tr:last-child>td{border-bottom:0}
+tbody:last-child>tr:last-child>*{border-bottom:0}
 td.n{white-space:nowrap}.n,thead th.n{text-align:right}
 .nowrap{white-space:nowrap}
 .overview{background:var(--card);border:1px solid var(--line);border-radius:10px;margin-top:20px;font-size:14px}
@@ -147,6 +148,7 @@ box-shadow:inset 0 0 0 1px var(--held)}
 .legend th,.legend td{padding:3px 8px 3px 0;border-bottom:1px solid var(--line)}
 .legend td:last-child,.legend th:last-child{padding-right:0}
 .legend tbody th{font-weight:400}
+.legend tbody th:has(.sw){padding-left:20px;text-indent:-20px}
 .sw{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:8px;vertical-align:-1px}
 .grid line{stroke:var(--line);stroke-width:1}
 .curve text{font-size:11.5px;fill:var(--muted)}
@@ -183,7 +185,7 @@ footer{padding:28px 24px 48px;font-size:13px;color:var(--muted)}
 @media (max-width:760px){
 main,header,footer{padding-left:14px;padding-right:14px}
 header{padding-top:22px}h1{font-size:25px}
-.bar text{display:none}
+.bar text{display:none}.bar rect{stroke-width:.6}
 .overview,.overview tbody,.overview tr,.overview th,.overview td{display:block;border:0;text-align:left}
 .overview thead{position:absolute;clip-path:inset(50%);width:1px;height:1px;overflow:hidden}
 .overview tr{padding:12px 14px;border-bottom:1px solid var(--line)}
