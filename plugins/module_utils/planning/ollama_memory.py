@@ -37,6 +37,7 @@ class Load:
     batch: int
     flash: bool
     kv_type: str
+    every_row: bool = False  # builds before llama.cpp #23861 reserve the logits of every token of a step
 
     @property
     def cells(self) -> int:
@@ -110,7 +111,8 @@ def compute_bytes(model: GgufModel, load: Load) -> Range:
       attention       3 x hidden + 2 x query + 2 x KV width, and without flash attention context x heads scores
       latent attn.    3 x hidden + 2 x query + heads x rank + heads x (rank + rope), scores as above
       mask            one element per cell of the context, and of the window; 16 bit with flash attention
-    The output layer computes one row per request, as llama-server does since June 2026 (llama.cpp #23861).
+    The output layer computes one row per request, as llama-server does since June 2026 (llama.cpp #23861); before, one
+    per token, with 3 x hidden beside it.
     """
     hidden = model.hidden
     heads = max(layer.heads for layer in model.layers)
@@ -145,6 +147,8 @@ def mask_bytes(model: GgufModel, load: Load) -> int:
 def _output_bytes(model: GgufModel, load: Load) -> int:
     if model.task == "embed":
         return load.rows * model.hidden * _FLOAT
+    if load.every_row:
+        return load.rows * (model.vocabulary + 3 * model.hidden) * _FLOAT
     return load.parallel * model.vocabulary * _FLOAT
 
 

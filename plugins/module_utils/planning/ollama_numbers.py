@@ -26,7 +26,7 @@ def numbers(host: Host, solver: Solver, solution: Solution) -> t.Dict[str, t.Any
         "context_bytes": memory.CONTEXT.as_dict() if solver.cards else {"low": 0, "expected": 0, "high": 0},
         "default_context_tokens": schedule.default_context(sum(card.total for card in solver.cards)),
         "parallel_cap": solver.parallel_cap,
-        "host_bytes": solution.most_host_bytes(),
+        "host_bytes": solver.host_need(solution),
         "host_room_bytes": solver.room,
         "host_memory_bytes": host.memory_total_bytes,
         "prompt_cache_limit_bytes": memory.PROMPT_CACHE_MIB * MIB * solution.together,

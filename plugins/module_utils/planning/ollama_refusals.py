@@ -103,11 +103,11 @@ def memory_refusal(solution: Solution, solver: Solver) -> t.Optional[Refusal]:
                 item.low.short,
                 ["leave num_gpu out: llama-server fits the layers itself"],
             )
-    need = solution.most_host_bytes()
+    need = solver.host_need(solution)
     if need > solver.room:
         return Refusal(
             "too_little_memory",
-            "%s of memory are needed beside the GPUs, and the host has %s, of which %s stay with the system: %s short."
+            "%s of the host's memory are needed, and it has %s, of which %s stay with the system: %s short."
             % (
                 gib(need),
                 gib(solver.host.memory_total_bytes),
@@ -212,7 +212,7 @@ def pressure(solution: Solution, solver: Solver) -> t.Optional[str]:
     if "LLAMA_ARG_CACHE_RAM" in solver.wishes.server:
         return None
     cached = 8 * GIB * solution.together
-    if solution.most_host_bytes() + cached <= solver.room:
+    if solver.host_need(solution) + cached <= solver.room:
         return None
     return (
         "Each loaded model may keep up to 8 GiB of past prompts in the host's memory, more than this host has to "

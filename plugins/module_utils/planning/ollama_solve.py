@@ -130,10 +130,19 @@ class Solver:
     def good(self, found: Solution, first: t.Optional[int] = None) -> bool:
         """Everything is promised to run on the GPUs, and the host's memory suffices for the rest."""
         items = found.loaded if first is None else found.loaded[:first]
-        fits = found.most_host_bytes() <= self.room
+        fits = self.host_need(found) <= self.room
         if not self.cards:
             return fits
         return fits and all(item.promised or _asked_for(item, self.wishes) for item in items)
+
+    def host_need(self, found: Solution) -> int:
+        """The host's memory that is taken at once; a GPU that has none of its own takes from it too."""
+        shared = {index for index, card in enumerate(self.cards) if card.integrated}
+        taken = [
+            sum(used for seat, used in zip(item.seats, item.expected.used) if seat in shared) for item in found.loaded
+        ]
+        beside = sum(taken[: found.together])
+        return found.most_host_bytes() + max([beside] + taken[found.together :])
 
     def _context(self, wish: ModelWish, step: int) -> int:
         wanted = wish.context or self.wishes.context or step
@@ -158,7 +167,7 @@ class Solver:
             alone = position >= together or position == 0
             held = [0] * len(self.cards) if alone else taken
             requests = 1 if wish.model.single_request else parallel
-            item = self._load(wish, Load(context, requests, 512, flash, kv_type), held, spread, alone)
+            item = self._load(wish, Load(context, requests, 512, flash, kv_type, wishes.every_row), held, spread, alone)
             loaded.append(item)
             if position < together:
                 for seat, used in zip(item.seats, item.low.used):

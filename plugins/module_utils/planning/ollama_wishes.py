@@ -58,6 +58,11 @@ class Wishes:
     warnings: t.Tuple[str, ...]
 
     @property
+    def every_row(self) -> bool:
+        """Ollama 0.30.9 is the first that surely bundles a llama.cpp with #23861 (b9626)."""
+        return tuple(int(part) for part in self.version.partition("-")[0].split(".")) < (0, 30, 9)
+
+    @property
     def layers(self) -> t.Optional[int]:
         return self.server.get("LLAMA_ARG_N_GPU_LAYERS")
 

@@ -413,3 +413,25 @@ def test_layers_fill_from_the_back():
     whole = ollama_fit.place(model, load, [12 * GIB, 6 * GIB], GIB, compute)
     assert whole.full and whole.layers[0] > whole.layers[1]
     assert ollama_fit.place(model, load, [], GIB, compute).on_gpu == 0
+
+
+def test_early_versions_reserve_all_logits():
+    new = plan("L4", entry("llama3.1-8b", context=8192), engine_version="0.30.9")
+    old = plan("L4", entry("llama3.1-8b", context=8192), engine_version="0.30.1")
+    sizes = [found["numbers"]["models"]["llama3.1-8b"]["compute_bytes"]["expected"] for found in (old, new)]
+    assert sizes[0] > sizes[1] + 250 * MIB
+
+
+def test_shared_memory_counts_once():
+    """A DGX Spark: what the GPU takes, the host lacks."""
+    found = plan(host("DGX Spark GB10", memory_gib=120), entry("llama3-70b", context=8192))
+    assert found["models"][0]["runs_on"] == "gpu" and found["refusal"] is None
+    assert found["numbers"]["host_bytes"] > found["numbers"]["models"]["llama3-70b"]["size_vram_bytes"]
+    small = plan(host("DGX Spark GB10", memory_gib=32), entry("llama3-70b", context=8192))
+    assert small["refusal"]["code"] == "too_little_memory"
+
+
+def test_amd():
+    found = plan("MI300X", entry("llama3-70b", context=8192), gpus=[0])
+    assert found["variant"] == "rocm" and found["models"][0]["runs_on"] == "gpu"
+    assert found["environment"]["ROCR_VISIBLE_DEVICES"] == found["devices"][0]
