@@ -4,7 +4,7 @@
 
 """Measured deployments through model_info's and vllm_plan's own code: what was predicted, what the engine did.
 
-    python tests/truth/replay.py [--cases FILE] [--configs FILE] [--markdown FILE] [--details]
+    python tests/truth/replay.py [--cases FILE...] [--configs FILE...]
 
 A case's flags are fixed settings; what it does not state is its engine version's default. Where a report does not say
 how much KV cache in GiB there was, but tokens, and every layer keeps every token, the tokens are turned into bytes.
@@ -20,15 +20,15 @@ import statistics
 import sys
 import typing as t
 
-from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.models.facts import facts_from_config
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import generations, gpus, vllm
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.units import GIB
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.versions import parse_version
-
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent.parent / "plugins"))
 import shorthand  # noqa: E402
+from module_utils.errors import GpufleetError  # noqa: E402
+from module_utils.models.facts import facts_from_config  # noqa: E402
+from module_utils.planning import generations, gpus, vllm  # noqa: E402
+from module_utils.planning.units import GIB  # noqa: E402
+from module_utils.planning.versions import parse_version  # noqa: E402
 
 Dict = t.Dict[str, t.Any]
 
@@ -209,6 +209,8 @@ def replay(case: Dict, configs: Dict) -> Dict:
     stated = case.get("weights_gib")
     row["weights_error"] = None if not stated else (row["weights"] - stated) / row["total"]
     short = numbers["weights_bytes_per_gpu"] > numbers["requested_bytes"]
+    said = plan["warnings"] + model["warnings"]
+    row["whole"] = not any("not counted" in warning for warning in said)  # else the plan says that it lacks something
     row["promised"] = not short and kv["low"] >= numbers["kv_needed_bytes"]
     row["fits"] = not short and kv["expected"] >= numbers["kv_needed_bytes"]
     if measured is not None and case.get("gmu") is None and weights:
@@ -265,7 +267,7 @@ def tier_a_fits(rows: t.Sequence[Dict], quantized: bool) -> t.List[Dict]:
 def promises(rows: t.Sequence[Dict]) -> Dict:
     """What ``kv_cache_bytes.low`` is worth, and fit or no fit against the outcome."""
     sized = [row for row in rows if row["problem"] is None]
-    judged = [row for row in sized if row["measured"] is not None and row["case"]["tier"] in "AB"]
+    judged = [row for row in sized if row["measured"] is not None and row["case"]["tier"] in "AB" and row["whole"]]
     broken = [row for row in judged if row["low"] > max(0.0, row["measured"])]
     slack = [1 - row["low"] / row["predicted"] for row in judged if row["predicted"] > 0]
     failed = [row for row in sized if row["case"]["outcome"] in MEMORY_FAILURES]
@@ -288,15 +290,25 @@ def group_names(row: Dict) -> t.List[t.Tuple[str, str]]:
     gpu = str(case.get("gpu") or "not stated")
     family = next((name for name in ("MI300X", "H100", "H200", "A100", "RTX 30", "RTX 50", "T4", "L4", "GH200", "AMD") if name in gpu), "other")
     method = (row["model"].get("quantization") or {}).get("method") or "16 bit"
-    return [("generation", generation), ("GPU", family), ("quantization", method)] + [
+    other = re.search(r"AMD|MI300|Radeon|RDNA|Intel|Arc", gpu)
+    return [
+        ("generation", generation), ("GPU", family), ("vendor", "AMD, Intel" if other else "NVIDIA"),
+        ("quantization", method),
+    ] + [  # fmt: skip
         ("architecture", kind) for kind in case.get("arch_kind") or ["unknown"]
     ]
 
 
-def load(cases: pathlib.Path, configs: pathlib.Path) -> t.List[Dict]:
-    known = json.loads(configs.read_text())
-    lines = [json.loads(line) for line in cases.read_text().splitlines() if line.strip()]
-    return [replay(case, known) for case in lines]
+CASES = (HERE / "vllm_cases.jsonl", HERE / "vllm_logs.jsonl")
+CONFIGS = (HERE / "model_configs.json", HERE / "log_model_configs.json")
+
+
+def load(cases: t.Sequence[pathlib.Path] = CASES, configs: t.Sequence[pathlib.Path] = CONFIGS) -> t.List[Dict]:
+    known: Dict = {}
+    for path in configs:
+        known.update(json.loads(path.read_text()))
+    lines = [line for path in cases for line in path.read_text().splitlines() if line.strip()]
+    return [replay(json.loads(line), known) for line in lines]
 
 
 def _text(value: t.Optional[float], form: str = "%.2f") -> str:
@@ -361,6 +373,75 @@ def summary_lines(rows: t.Sequence[Dict]) -> t.List[t.List[str]]:
     return lines
 
 
+def promise_lines(rows: t.Sequence[Dict]) -> t.List[t.List[str]]:
+    """What ``kv_cache_bytes.low`` and the verdicts are worth, over all cases, on NVIDIA, and on what the roles run."""
+    lines = [["cases", "low above what the engine gave", "low below expected, median", "failed, yet promised", "fitting and promised"]]
+    sized = [row for row in rows if row["problem"] is None]
+
+    def add(name: str, chosen: t.Sequence[Dict]) -> None:
+        found = promises(chosen)
+        if not found["judged"]:
+            return
+        kept = found["fitting"] - len(found["fitting_not_promised"])
+        lines.append(
+            [
+                name,
+                "%d of %d (%.0f %%)" % (len(found["broken"]), found["judged"], 100 * len(found["broken"]) / found["judged"]),
+                "%.1f %%" % (100 * found["slack_median"]),
+                "%d of %d" % (len(found["failed_but_promised"]), found["failed"]),
+                "%d of %d (%.0f %%)" % (kept, found["fitting"], 100 * kept / max(1, found["fitting"])),
+            ]
+        )
+
+    nvidia = [row for row in sized if ("vendor", "NVIDIA") in group_names(row)]
+    add("all", sized)
+    add("NVIDIA", nvidia)
+    add("NVIDIA, V1", [row for row in nvidia if ("generation", "V0") not in group_names(row)])
+    return lines
+
+
+def target_lines(rows: t.Sequence[Dict]) -> t.List[t.List[str]]:
+    """The targets, on all cases of tier A and on those of NVIDIA GPUs."""
+    lines = [["target", "wanted", "all of tier A", "NVIDIA"]]
+    for quantized, name, median, ninety in ((False, "16 bit", 1.5, 4.0), (True, "quantized", 2.5, 7.0)):
+        chosen = tier_a_fits(rows, quantized)
+        sets = [summary(chosen), summary([row for row in chosen if ("vendor", "NVIDIA") in group_names(row)])]
+        for key, wanted, word in (("median", median, "median"), ("p90", ninety, "90th percentile")):
+            cells = ["%.1f %% of %d" % (found[key], found["rows"]) for found in sets]
+            lines.append(["%s, %s error of GPU memory" % (name, word), "%.1f %%" % wanted] + cells)
+    return lines
+
+
+def residual_lines(rows: t.Sequence[Dict], least: float = 4.0) -> t.List[t.List[str]]:
+    """The cases that are off by more than ``least`` percent of GPU memory."""
+    lines = [["case", "tier", "model", "GPU", "vLLM", "KV GiB", "predicted", "error % of GPU"]]
+    far = [row for row in rows if row["problem"] is None and row["error"] is not None and abs(row["error"]) * 100 > least]
+    for row in sorted(far, key=lambda row: -abs(row["error"])):
+        case = row["case"]
+        lines.append(
+            [case["id"], case["tier"], case["model"].split("/")[-1][:34], str(case.get("gpu") or "")[:18], engine_version(case)]
+            + [_text(row["measured"]), _text(row["predicted"]), "%+.1f" % (100 * row["error"])]
+        )
+    return lines
+
+
+def markdown(lines: t.Sequence[t.Sequence[str]]) -> str:
+    head, *rest = lines
+    return "\n".join(["| %s |" % " | ".join(line) for line in [head, ["---"] * len(head), *rest]])
+
+
+def blocks() -> t.Dict[str, str]:
+    """The generated parts of docs/truth.md, by the names of their marks."""
+    rows = load()
+    return {
+        "targets": markdown(target_lines(rows)),
+        "promises": markdown(promise_lines(rows)),
+        "groups": markdown([[cell.strip() for cell in line] for line in summary_lines(rows)]),
+        "residuals": markdown(residual_lines(rows)),
+        "cases": markdown(case_lines(rows)),
+    }
+
+
 def aligned(lines: t.Sequence[t.Sequence[str]]) -> str:
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
@@ -368,17 +449,16 @@ def aligned(lines: t.Sequence[t.Sequence[str]]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=pathlib.Path, default=HERE / "vllm_cases.jsonl")
-    parser.add_argument("--configs", type=pathlib.Path, default=HERE / "model_configs.json")
+    parser.add_argument("--cases", type=pathlib.Path, nargs="+", default=CASES)
+    parser.add_argument("--configs", type=pathlib.Path, nargs="+", default=CONFIGS)
     arguments = parser.parse_args()
     rows = load(arguments.cases, arguments.configs)
-    print(aligned(case_lines(rows)) + "\n")
-    print(aligned(summary_lines(rows)) + "\n")
+    for lines in (case_lines(rows), residual_lines(rows), summary_lines(rows), target_lines(rows), promise_lines(rows)):
+        print(aligned(lines) + "\n")
     found = promises(rows)
-    print("low above measured: %d of %d %s" % (len(found["broken"]), found["judged"], " ".join(found["broken"])))
-    print("low below expected: %.1f %% at the median" % (100 * (found["slack_median"] or 0)))
-    print("failed for memory, yet promised: %d of %d %s" % (len(found["failed_but_promised"]), found["failed"], " ".join(found["failed_but_promised"])))
-    print("fitting and promised: %d of %d; not: %s" % (found["fitting"] - len(found["fitting_not_promised"]), found["fitting"], " ".join(found["fitting_not_promised"])))
+    print("low above what the engine gave: %s" % " ".join(found["broken"]))
+    print("failed for memory, yet promised: %s" % " ".join(found["failed_but_promised"]))
+    print("fitting, not promised: %s" % " ".join(found["fitting_not_promised"]))
     return 0
 
 

@@ -92,6 +92,9 @@ def settings(case: Dict) -> Dict:
             "method": "mtp",
             "num_speculative_tokens": int(speculative.group(1)) if speculative else 1,
         }
+    drafter = re.search(r"\b(dspark|dflash)", words)
+    if drafter:
+        found["speculative_config"] = {"method": drafter.group(1), "num_speculative_tokens": 1}
     if "eagle" in words:
         found["speculative_config"] = {"method": "eagle", "num_speculative_tokens": 3}
     state = re.search(r"mamba-ssm-cache-dtype (\w+)", words)

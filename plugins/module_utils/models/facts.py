@@ -20,6 +20,7 @@ from .shapes import KINDS, Shape
 from .tensor_groups import Group, bytes_by_dtype, total_bytes, total_parameters
 
 SCHEMA = "gpufleet.model/1"
+_GENERATING = ("ChatGLMModel", "ChatGLMForConditionalGeneration")  # whatever their ending says
 _EMBEDDING_ENDINGS = ("Model", "ForSequenceClassification", "ForTextEmbedding", "ForMaskedLM")
 
 
@@ -61,6 +62,12 @@ def facts_from_gguf(headers: t.Dict[str, GgufHeader], name: str) -> dict:
     facts["quantization"] = gguf_config.quantization_of(replace(first, tensors=every))
     facts["chat_template"] = "tokenizer.chat_template" in first.metadata
     facts["extra_layers"] = int(config.get("num_nextn_predict_layers") or 0)
+    if facts["mla"] and first.get("attention.key_length_mla") is None:
+        facts["mla"]["compressed_cache"] = False
+        facts["warnings"].append(
+            "The file is from before April 2025: llama.cpp keeps its keys and values uncompressed, many times as large. "
+            "Download or convert the model again."
+        )
     return facts
 
 
@@ -91,7 +98,7 @@ def _describe(fields: Fields, shape: Shape, groups: t.List[Group]) -> dict:
         "architecture": shape.architecture,
         "model_type": shape.model_type,
         "format": "config",
-        "task": "embed" if shape.architecture.endswith(_EMBEDDING_ENDINGS) else "generate",
+        "task": _task(shape.architecture),
         "dtype": shape.dtype,
         "layers": dict({kind: kinds.count(kind) for kind in KINDS}, total=len(kinds)),
         "layer_kinds": kinds,
@@ -132,6 +139,10 @@ def _describe(fields: Fields, shape: Shape, groups: t.List[Group]) -> dict:
         "problems": [],
         "warnings": shape.warnings,
     }
+
+
+def _task(architecture: str) -> str:
+    return "embed" if architecture.endswith(_EMBEDDING_ENDINGS) and architecture not in _GENERATING else "generate"
 
 
 def _mla(shape: Shape) -> t.Optional[dict]:

@@ -27,7 +27,11 @@ def _gated_delta(writer: Writer, linear: Linear, index: int) -> None:
     keys = linear.key_heads * linear.key_head_size
     values = linear.value_heads * linear.value_head_size
     module = "linear_attn."
-    writer.linear("linear_attention.in", module + "in_proj_qkvz", hidden, 2 * keys + 2 * values, "tp", index)
+    if writer.shape.family.startswith("qwen3_5"):  # two matrices in the checkpoint, quantized each for itself
+        writer.linear("linear_attention.in", module + "in_proj_qkv", hidden, 2 * keys + values, "tp", index)
+        writer.linear("linear_attention.in", module + "in_proj_z", hidden, values, "tp", index)
+    else:
+        writer.linear("linear_attention.in", module + "in_proj_qkvz", hidden, 2 * keys + 2 * values, "tp", index)
     writer.plain("linear_attention.gates", hidden * 2 * linear.value_heads, "tp", layer=index)
     writer.plain("linear_attention.conv", (2 * keys + values) * linear.conv_kernel, "tp", layer=index)
     writer.plain("linear_attention.decay", linear.value_heads, "tp", layer=index)

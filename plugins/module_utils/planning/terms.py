@@ -155,9 +155,9 @@ def runtime_bytes(model: Model, engine: Engine) -> Range:
     on an H100), before 0.6 whatever the allocator held
     (https://github.com/vllm-project/vllm/pull/10511).
     """
-    result = Range(30 * MIB, 200 * MIB, 900 * MIB)
+    result = Range(30 * MIB, 200 * MIB, 650 * MIB)
     if engine.split.ranks > 1:
-        result = Range(150 * MIB, 550 * MIB, 1536 * MIB)
+        result = Range(150 * MIB, 550 * MIB, 1200 * MIB)
     result += _EARLY[engine.generation.profile]
     if engine.flashinfer:
         result += exactly(_FLASHINFER)
@@ -179,7 +179,7 @@ def forward_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
     element = element_bytes(engine.dtype)
     tokens, tp = batch.max_num_batched_tokens, engine.split.tp
     dense = 3 * model.intermediate_size / tp + 3 * model.hidden_size
-    result = scaled(tokens * dense * element, 0.75, 1.0, 1.35)
+    result = scaled(tokens * dense * element, 0.75, 1.0, 1.25)
     if not model.moe:
         return result
     routed = _routed_width(model, engine)
@@ -222,7 +222,7 @@ def expert_workspace_bytes(model: Model, engine: Engine) -> Range:
         return ZERO
     if model.quantization.bits == 8:
         return Range(0, int(1.25 * GIB), int(2.5 * GIB))
-    return Range(0, 256 * MIB, 2 * GIB)
+    return Range(0, 512 * MIB, 3 * GIB)
 
 
 def sampler_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
@@ -246,10 +246,10 @@ def sampler_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
 # Bytes per row and entry of the vocabulary: at least, expected, at most.
 _SAMPLER = {
     "sorted": (30, 38.5, 44),
-    "float32": (10, 14, 20),
+    "float32": (10, 14, 18),
     "float32 or sorted": (10, 14, 40),  # by whether FlashInfer is installed
     "16 bit": (2, 3, 8),
-    "both": (8, 10, 16),
+    "both": (8, 10, 14),
 }
 
 
@@ -306,4 +306,4 @@ def graph_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
     captured = graph_sizes(batch) * layers * 0.22 * MIB * (1.0 if engine.split.tp == 1 else 1.5)
     largest = min(batch.max_cudagraph_capture_size or 2 * batch.max_num_seqs, 512, batch.max_num_batched_tokens)
     step = forward_bytes(model, dataclasses.replace(batch, max_num_batched_tokens=largest), engine)
-    return Range(int(0.3 * captured), int(40 * MIB + captured + step.expected), int(250 * MIB + 2.2 * captured + step.high))
+    return Range(int(0.3 * captured), int(40 * MIB + captured + step.expected), int(150 * MIB + 1.6 * captured + step.high))
