@@ -118,6 +118,14 @@ def _check(model: Model, host: Host, wishes: Wishes, draft: Draft) -> None:
                 remedies=["another model", "a GPU"],
             )
         )
+    if model.linear and model.linear.get("variant") == "mamba1":
+        draft.refuse(
+            Refusal(
+                "kernel_missing",
+                "The CPU backend has no kernel for Mamba 1 layers: vLLM would start, and fail at the first prompt.",
+                remedies=["another model", "a GPU"],
+            )
+        )
     if model.format == "gguf":
         problem = capability.quantization_problem(GGUF, None)
         draft.refuse(refusals.quantization(str(problem), gone=True))
@@ -144,16 +152,16 @@ def _work_out(model: Model, host: Host, wishes: Wishes, draft: Draft) -> CpuFit:
         split,
         dtype,
         kv_dtype,
-        block_size=int(wishes.fixed("block_size") or (_MLA_BLOCK if model.mla else _BLOCK)),
+        block_size=_MLA_BLOCK if _plain_mla(model, host) else int(wishes.fixed("block_size") or _BLOCK),
         inflight_batches=split.pp,  # the scheduler is synchronous on a CPU
-        prefix_caching=wishes.fixed("enable_prefix_caching") is not False and not model.mla,
+        prefix_caching=wishes.fixed("enable_prefix_caching") is not False and not _plain_mla(model, host),
         hybrid_manager=not wishes.fixed("disable_hybrid_kv_cache_manager"),
-        state_dtype=wishes.fixed("mamba_ssm_cache_dtype"),
+        state_dtype=_state_dtype(model, host, wishes),
     )
     sequences = int(wishes.fixed("max_num_seqs") or wishes.concurrency or _USUAL_REQUESTS[wishes.prefer])
     context = wishes.context or min(context_limit(model), _USUAL_CONTEXT)
     tokens = int(wishes.fixed("max_num_batched_tokens") or max(2048 * split.tp, min(sequences, _MOST_REQUESTS)))
-    if model.mla and not wishes.fixed("max_num_batched_tokens"):
+    if _plain_mla(model, host) and not wishes.fixed("max_num_batched_tokens"):
         tokens = max(tokens, context)  # no chunked prefill there: a prompt is one step
     batch = Batch(sequences, tokens, eager=True)
     engine = Engine(generations.of(wishes.version), None, split, dtype)
@@ -172,6 +180,20 @@ def _work_out(model: Model, host: Host, wishes: Wishes, draft: Draft) -> CpuFit:
     return CpuFit(
         split, dtype, kv_dtype, layout, batch, context, weights, activation, kv_bytes, room, node_bytes, reserve
     )
+
+
+def _plain_mla(model: Model, host: Host) -> bool:
+    """Whether latent attention runs without AMX: blocks of 16 tokens, neither chunked prefill nor prefix caching."""
+    return bool(model.mla) and "amx_tile" not in host.features
+
+
+def _state_dtype(model: Model, host: Host, wishes: Wishes) -> t.Optional[str]:
+    """vLLM keeps recurrent states in 32 bits where the CPU has AVX512-BF16, unless 16 are asked for."""
+    fixed = wishes.fixed("mamba_ssm_cache_dtype")
+    if not model.linear or "avx512_bf16" not in host.features:
+        return fixed
+    honoured = fixed in ("float16", "bfloat16") and not model.linear.get("beside_attention")
+    return fixed if honoured else "float32"
 
 
 def _nodes(host: Host) -> t.List[int]:
@@ -333,7 +355,7 @@ def _explain(model: Model, host: Host, fit: CpuFit, wishes: Wishes, draft: Draft
             "Shorter ones run at once, the rest waits in the queue."
             % (concurrency, fit.batch.max_num_seqs, format(fit.context, ","))
         )
-    if model.mla:
+    if _plain_mla(model, host):
         say("Chunked prefill and prefix caching are off: the CPU backend's MLA kernels lack them.")
     calibration.explain_cpu(fit.layout, wishes.measured, draft.configuration or {}, draft)
 

@@ -34,6 +34,7 @@ CODES: t.Dict[str, str] = {
     "quantization_unsupported": "The GPU has no kernels for the weights' quantization.",
     "kv_cache_dtype_unsupported": "The GPU cannot keep the KV cache in the dtype asked for.",
     "head_size_unsupported": "The CPU backend has no attention kernel for the model's head size.",
+    "kernel_missing": "The CPU backend has no kernel for a kind of layer that the model has.",
     "context_too_long": "The context is longer than the model supports.",
     "foreign_processes": "It would fit, but other processes hold the memory.",
     "too_little_memory": "Weights and buffers alone need more memory than there is.",

@@ -36,6 +36,11 @@ def model(name: str, **changes: t.Any) -> t.Dict[str, t.Any]:
     return facts_from_config(dict(CONFIGS[name], **changes))
 
 
+def small_model(name: str) -> t.Dict[str, t.Any]:
+    """Facts of one of the small models in tests/truth/cpu."""
+    return facts_from_config(json.loads((_TRUTH / "cpu" / "models" / (name + ".json")).read_text()))
+
+
 def gpu(index: int, card_name: str, **changes: t.Any) -> t.Dict[str, t.Any]:
     total, kept, capability = CARDS[card_name]
     held = sum(process["memory_bytes"] for process in changes.get("processes", ()))

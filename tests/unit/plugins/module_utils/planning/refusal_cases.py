@@ -160,6 +160,13 @@ CASES: t.Dict[str, t.Tuple[str, dict, dict, dict, t.List[str]]] = {
         {},
         ["size 16", "64"],
     ),
+    "kernel_missing": (
+        "Jamba, most of whose layers are Mamba 1, on the CPU",
+        hosts.host(),
+        hosts.small_model("jamba"),
+        {},
+        ["Mamba 1", "a GPU"],
+    ),
     "context_too_long": (
         "context: 256K of a model with 128K",
         hosts.host(hosts.gpus(1, H100)),
