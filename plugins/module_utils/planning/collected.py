@@ -41,10 +41,12 @@ def collect(
     """
     notes: t.List[str] = []
     now: Groups = {}
+    number = 0
     for host in sorted(found):
         for place, value in _places(found[host]):
             for name, entry in entries(place, value):
                 problem = _add(now, entry, [host] if with_hosts else None)
+                number += not problem
                 if problem:
                     notes.append("%s: %s %s, and is left out." % (host, name, problem))
     before = _read_known(known, with_hosts)
@@ -56,7 +58,7 @@ def collect(
         0,
         "%s of %s: %s for %s in the file."
         % (
-            count(sum(map(len, now.values())), "measurement"),
+            count(number, "measurement"),
             count(len(hosts), "host"),
             count(len(merged), "entry").replace("entrys", "entries"),
             count(len({canonical(_shape(entry)) for entry in merged}), "configuration"),

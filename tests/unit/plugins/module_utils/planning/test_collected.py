@@ -47,7 +47,7 @@ def test_least_middle_and_most_of_each_configuration() -> None:
     assert content["schema"] == "gpufleet.calibration/1" and len(content["measured"]) == 4
     mine = [entry for entry in content["measured"] if entry["configuration"]["max_num_seqs"] == 64]
     assert [entry["num_gpu_blocks"] for entry in mine] == [BLOCKS, int(BLOCKS * 0.96), int(BLOCKS * 0.92)]
-    assert notes == ["10 measurements of 10 hosts: 4 entries for 2 configurations in the file."]
+    assert notes == ["11 measurements of 10 hosts: 4 entries for 2 configurations in the file."]
     assert text.endswith("}\n") and "gpu-" not in text.replace("gpu_", "")
     assert make_plan(HOST, MODEL, {"measured": text})["numbers"]["measured_correction_bytes"] > 0
 
@@ -105,8 +105,9 @@ def test_a_driver_that_states_a_little_more_memory_is_no_other_configuration() -
 def test_cpu_engines() -> None:
     size = CPU_PLAN["numbers"]["kv_cache_bytes"]["expected"]
     entry = blocks_measured(CPU_PLAN, CPU_PLAN["numbers"]["num_gpu_blocks"], given=size)
-    content, text, _notes = collect({"a": [entry], "b": [entry]})
+    content, text, notes = collect({"a": [entry], "b": [entry]})
     assert len(content["measured"]) == 1 and content["measured"][0]["kv_cache_given_bytes"] == size
+    assert notes == ["2 measurements of 2 hosts: 1 entry for 1 configuration in the file."]
     assert collect({"a": [entry]}, text)[1] == text
 
 
