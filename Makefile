@@ -2,10 +2,10 @@
 # What a person types. Everything it needs it installs itself, into .venv-* and .ansible.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check scenario venv canary docs build clean
+.PHONY: help quickstart test check scenario venv canary docs build clean bench-truth-cpu
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 quickstart: ## from a bare machine to an answer (HOSTS=user@host: on that host instead of a lab host)
 	@tests/run quickstart "$(HOSTS)"
@@ -21,6 +21,9 @@ scenario: ## one molecule scenario from nothing to verified: make scenario NAME=
 
 venv: ## the two environments: ansible-core 2.19 and 2.21
 	@tests/run venv
+
+bench-truth-cpu: ## plans against vLLM engines that are really started on this machine's CPU (three minutes)
+	@tests/run bench-truth-cpu
 
 canary: ## train the canary model again
 	@tests/run canary

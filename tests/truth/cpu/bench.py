@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plan small models of many architectures for this machine's CPU, start vLLM with each plan, and compare.
 
-    bench.py [--quick] [--write FILE] [CASE...]
+    bench.py [--quick | --record | CASE...]
 
 What the plan says (tokens and blocks of the KV cache, concurrency, bytes of the pool and of the weights) has to be
 what the engine allotted and logged: any difference fails. The models are configurations without weights, in models/;
-cases.yml says what each is for. --quick: the three that are part of the tests. --write: the table as a page.
+cases.yml says what each is for. --quick: the three that are part of the tests. --record: all, and what they gave goes
+to measured.json, with which the unit tests compare later plans, and to docs/truth-cpu.md.
 
 vLLM's environment is made where it is missing, from what roles/vllm installs.
 """
@@ -231,12 +232,22 @@ def page(cases: t.Sequence[Case], host: dict, seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
+def record(cases: t.Sequence[Case], host: dict) -> str:
+    """What the engines gave, and of the host what a plan depends on."""
+    cpu = {name: host["cpu"][name] for name in ("model", "architecture", "cores", "threads", "features", "numa_nodes")}
+    kept = {"schema": host["schema"], "cpu": cpu, "memory_total_bytes": host["memory_total_bytes"]}
+    lines = ",\n".join("  %s: %s" % (json.dumps(case.name), json.dumps(case.measured)) for case in cases)
+    return '{"engine_version": "%s",\n"hardware": %s,\n"cases": {\n%s\n}}\n' % (VERSION, json.dumps(kept), lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", type=pathlib.Path)
+    parser.add_argument("--record", action="store_true")
     parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
+    if options.record and (options.quick or options.cases):
+        parser.error("--record is for all cases")
     cases = read_cases(options.cases, options.quick)
     host = hardware.collect(["/"], 10, sys.executable)
     for case in cases:
@@ -254,8 +265,9 @@ def main() -> None:
             print("\n".join("    | " + text for text in case.engine["log"].splitlines()[-25:]))
     failed = [case.name for case in cases if case.problems]
     print("\n%d cases, %.0f s: %s" % (len(cases), seconds, "failed: " + ", ".join(failed) if failed else "all equal"))
-    if options.write and not failed:
-        options.write.write_text(page(cases, host, seconds))
+    if options.record and not failed:
+        (HERE / "measured.json").write_text(record(cases, host))
+        (ROOT / "docs/truth-cpu.md").write_text(page(cases, host, seconds))
     sys.exit(1 if failed else 0)
 
 
