@@ -130,7 +130,7 @@ def _read(name: str, facts: t.Mapping[str, t.Any]) -> GgufModel:
         vocabulary=int(facts["vocab_size"]),
         trained_context=facts.get("max_position"),
         window=int(facts.get("sliding_window") or facts.get("attention_chunk") or 0),
-        mla=(int(mla["kv_lora_rank"]), int(mla["qk_rope_head_size"])) if mla else None,
+        mla=(int(mla["kv_lora_rank"]), int(mla["qk_rope_head_size"])) if _compressed(mla) else None,
         experts_used=int(moe.get("experts_per_token") or 0),
         expert_size=int(moe.get("intermediate_size") or 0),
         state=facts.get("linear_attention") or None,
@@ -144,6 +144,11 @@ def _read(name: str, facts: t.Mapping[str, t.Any]) -> GgufModel:
     )
 
 
+def _compressed(mla: t.Optional[t.Mapping[str, t.Any]]) -> bool:
+    """Whether latent attention keeps its cache compressed; files from before April 2025 do not (llama.cpp #12801)."""
+    return bool(mla) and bool(t.cast(dict, mla).get("compressed_cache", True))
+
+
 def _layers(facts: t.Mapping[str, t.Any], groups: t.Sequence[t.Mapping[str, t.Any]]) -> t.Iterator[Layer]:
     kinds = facts["layer_kinds"]
     weights, experts, largest = [0] * len(kinds), [0] * len(kinds), [0] * len(kinds)
@@ -154,6 +159,7 @@ def _layers(facts: t.Mapping[str, t.Any], groups: t.Sequence[t.Mapping[str, t.An
         for index in group["layers"]:
             into[index] += group["bytes"]
             largest[index] = max(largest[index], group["bytes"])
+    mla = facts.get("mla") or {}
     own = {int(index): values for index, values in (facts.get("per_layer") or {}).items()}
     sharing = len(kinds) - int(facts.get("kv_shared_layers") or 0)
     head = int(facts["head_size"])
@@ -165,7 +171,7 @@ def _layers(facts: t.Mapping[str, t.Any], groups: t.Sequence[t.Mapping[str, t.An
             experts=experts[index],
             largest=largest[index],
             heads=int(mine.get("attention_heads") or facts["attention_heads"]),
-            kv_heads=int(mine.get("kv_heads") or facts["kv_heads"]),
+            kv_heads=int(facts["attention_heads"] if mla else mine.get("kv_heads") or facts["kv_heads"]),
             key_size=int(mine.get("head_size") or head),
             value_size=int(mine.get("value_head_size") or facts.get("value_head_size") or head),
             owns_kv=index < sharing and kind not in ("linear", "none"),

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.models import gguf_types, ollama_manifest, source
-from ansible_collections.gpufleet.llm.plugins.module_utils.models.facts import facts_from_config
+from ansible_collections.gpufleet.llm.plugins.module_utils.models.facts import facts_from_config, facts_from_gguf
+from ansible_collections.gpufleet.llm.plugins.module_utils.models.gguf import GgufHeader
+from ansible_collections.gpufleet.llm.plugins.module_utils.models.safetensors import Tensor
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.models import builders
 
 TRUTH = Path(__file__).resolve().parents[4] / "truth"
@@ -144,3 +146,25 @@ def test_types_refused():
     with pytest.raises(GpufleetError, match="quantized already"):
         gguf_types.quantized(gguf_types.quantized(facts_from_config(config("qwen2:7b")), "Q8_0"), "Q4_0")
     assert gguf_types.file_type("q4_k") == "Q4_K_M"
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_latent_attention_of_old_files(old):
+    sizes = {
+        "block_count": 2, "context_length": 4096, "embedding_length": 256, "feed_forward_length": 512,
+        "attention.head_count": 4, "attention.head_count_kv": 4 if old else 1, "attention.kv_lora_rank": 64,
+        "rope.dimension_count": 32, "attention.key_length": 96, "attention.value_length": 64,
+        "vocab_size": 100,
+    }  # fmt: skip
+    if not old:
+        sizes.update({"attention.key_length_mla": 96, "attention.value_length_mla": 64})
+    metadata = dict(
+        {"deepseek2." + key: value for key, value in sizes.items()}, **{"general.architecture": "deepseek2"}
+    )
+    tensors = [
+        Tensor("token_embd.weight", "Q8_0", (100, 256), 27200),
+        Tensor("output.weight", "Q8_0", (100, 256), 27200),
+    ]
+    facts = facts_from_gguf({"x.gguf": GgufHeader(3, metadata, tensors, 60000)}, "x.gguf")
+    assert facts["mla"].get("compressed_cache", True) is not old
+    assert any("before April 2025" in text for text in facts["warnings"]) is old

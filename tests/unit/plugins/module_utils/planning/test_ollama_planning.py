@@ -435,3 +435,12 @@ def test_amd():
     found = plan("MI300X", entry("llama3-70b", context=8192), gpus=[0])
     assert found["variant"] == "rocm" and found["models"][0]["runs_on"] == "gpu"
     assert found["environment"]["ROCR_VISIBLE_DEVICES"] == found["devices"][0]
+
+
+def test_an_old_latent_attention_file():
+    facts = dict(hosts.model("deepseek-v2-lite"))
+    facts["mla"] = dict(facts["mla"], compressed_cache=False)
+    old = plan("L40S", dict(entry("deepseek-v2-lite", context=4096, parallel="1"), model=facts))
+    new = plan("L40S", entry("deepseek-v2-lite", context=4096, parallel="1"))
+    sizes = [found["numbers"]["models"]["deepseek-v2-lite"]["kv_bytes_per_token"] for found in (old, new)]
+    assert sizes == [27 * 16 * (192 + 128) * 2, 27 * 576 * 2]
