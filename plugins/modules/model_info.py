@@ -45,8 +45,8 @@ options:
     description:
       - The manifest of a model in an Ollama registry or store, as a dictionary. It says how large the model and its
         projector are before anything is downloaded.
-      - With O(source) naming the model's own GGUF file, or O(config) being the original model's C(config.json), layers and
-        heads are known too. Without either they are assumed from the size, and a warning says so.
+      - With O(source) naming the model's own GGUF file, or O(config) being the original model's C(config.json),
+        layers and heads are known too. Without either they are assumed from the size, and a warning says so.
     type: dict
   manifest_config:
     description:
@@ -209,7 +209,8 @@ model:
       description: The longest context, rope scaling included, as vLLM derives it.
       type: int
     default_context:
-      description: The context that vLLM takes when none is set, where that is less than RV(model.max_position). Else null.
+      description:
+        - The context that vLLM takes when none is set, where that is less than RV(model.max_position). Else null.
       type: int
     sliding_window:
       description: Tokens of the window of the C(sliding) layers, or null.
@@ -226,7 +227,9 @@ model:
     mla:
       description:
         - For latent attention, C(q_lora_rank), C(kv_lora_rank), C(qk_nope_head_size), C(qk_rope_head_size),
-          C(v_head_size), and for sparse attention C(index_heads), C(index_head_size) and C(index_layers). Else null.
+          C(v_head_size), and for sparse attention C(index_heads), C(index_head_size) and C(index_layers).
+          C(compressed_cache) is false for a GGUF file from before April 2025, whose keys and values llama.cpp keeps
+          uncompressed. Else null.
       type: dict
     moe:
       description:
@@ -237,7 +240,8 @@ model:
       description:
         - For layers with a state, C(variant) (V(gdn), V(kda), V(mamba1), V(mamba2), V(conv)), C(conv_kernel),
           C(key_heads), C(value_heads), C(key_head_size), C(value_head_size), C(groups), C(inner_size), C(state_size),
-          C(time_step_rank) and C(state_dtype). Else null.
+          C(time_step_rank), C(state_dtype), C(gated_norm), and C(beside_attention) where every attention layer keeps a
+          state as well. Else null.
       type: dict
     multimodal:
       description: Whether the model takes more than text.
@@ -252,7 +256,8 @@ model:
       type: int
     parameters_source:
       description:
-        - V(headers) of the weight files, V(config) when they follow from formulas, or V(manifest) when the shape is assumed.
+        - V(headers) of the weight files, V(config) when they follow from formulas, or V(manifest) when the shape is
+          assumed.
       type: str
     tensor_groups:
       description: The weights by the way they are split over GPUs. Sizes are those of one layer, all experts together.
@@ -268,7 +273,8 @@ model:
               engine does not load.
           type: str
         layers:
-          description: The indices of the layers that have it. Empty when RV(model.tensor_groups[].place) is not V(layers).
+          description:
+            - The indices of the layers that have it. Empty when RV(model.tensor_groups[].place) is not V(layers).
           type: list
           elements: int
         parameters:
@@ -400,7 +406,12 @@ def main() -> None:
         supports_check_mode=True,
         required_one_of=[("source", "config", "manifest")],
         required_by={"manifest_config": "manifest"},
-        mutually_exclusive=[("source", "config"), ("config", "file"), ("token", "token_file"), ("manifest", "quantize")],
+        mutually_exclusive=[
+            ("source", "config"),
+            ("config", "file"),
+            ("token", "token_file"),
+            ("manifest", "quantize"),
+        ],
     )
 
 
