@@ -82,8 +82,8 @@ def _read_known(known: t.Any, with_hosts: bool) -> Groups:
         problem = _add(groups, entry, _hosts(entry) if with_hosts else None) if whole else "is one measurement"
         if problem:
             raise GpufleetError(
-                "%s %s. It is not a collection of measurements (schema %s), and is left as it is: name another one, "
-                "or remove it." % (name, problem, SCHEMA)
+                "%s %s. It is not a collection of measurements (schema %s), and is left as it is: name another "
+                "file (calibrate_file), or remove it." % (name, problem, SCHEMA)
             )
     return groups
 
