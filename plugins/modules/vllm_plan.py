@@ -300,11 +300,15 @@ plan:
           elements: dict
           returned: success
         total_memory_bytes:
-          description: Memory of the smallest chosen GPU as CUDA sees it. On a CPU, of the NUMA node.
+          description:
+            - Memory of the smallest chosen GPU as CUDA sees it, that is what C(nvidia-smi) shows less what the driver
+              keeps. On a CPU, of the NUMA node.
           type: int
           returned: when there is a device
         free_memory_bytes:
-          description: What is free on the fullest chosen GPU.
+          description:
+            - What is free on the fullest chosen GPU. What O(own_units) hold counts as free, what O(reserved) promises
+              to others does not.
           type: int
           returned: on a GPU
         foreign_memory_bytes:
@@ -312,16 +316,19 @@ plan:
           type: int
           returned: on a GPU
         requested_bytes:
-          description: What vLLM claims at start, the total times C(gpu_memory_utilization), rounded up. On a CPU, all
-            processes.
+          description:
+            - What vLLM claims at start, the total times C(gpu_memory_utilization), rounded up. Source
+              C(v1/worker/utils.py). On a CPU, all processes.
           type: int
           returned: when there is a device
         unclaimed_bytes:
-          description: What stays outside of that claim.
+          description: What stays outside of that claim, the total less RV(plan.numbers.requested_bytes).
           type: int
           returned: on a GPU
         context_bytes:
-          description: CUDA context and NCCL, which lie outside of the claim.
+          description:
+            - CUDA context, cuBLAS and NCCL, which exist before vLLM looks at the memory and lie outside of the claim.
+              From start-up logs, 0.45 GiB on one GPU, 1.1 GiB on several.
           type: dict
           returned: on a GPU
         claimed_bytes_per_gpu:
@@ -409,19 +416,29 @@ plan:
           type: int
           returned: success
         kv_bytes_per_block:
-          description: Bytes of one block of the KV cache.
+          description:
+            - Bytes of one block of the KV cache, its tokens times their bytes, over the layers that share a block
+              table. Layers of several kinds have pages of one size, so smaller ones hold more tokens or are padded.
+              Exact. Source C(v1/core/kv_cache_planning.py).
           type: int
           returned: when there is a device
         kv_groups:
-          description: Groups of layers that share block tables.
+          description:
+            - Groups of layers that share block tables. 1 where all layers keep the same, more for models that mix
+              full, sliding and recurrent layers. Source C(v1/core/kv_cache_planning.py).
           type: int
           returned: when there is a device
         block_size:
-          description: Tokens per block.
+          description:
+            - Tokens per block. 16 on a GPU and 128 on a CPU, for MLA by the kernel of the compute capability, more
+              where a block has to hold the state of a recurrent layer.
           type: int
           returned: success
         blocks_per_request:
-          description: Blocks that a request of full length claims.
+          description:
+            - Blocks that a request of full length claims, over all groups. C(max_model_len) / tokens per block, rounded
+              up; for sliding layers no more than the window and what is in flight; for recurrent layers 1, or 2 with
+              prefix caching.
           type: int
           returned: when there is a device
         kv_needed_bytes:
@@ -439,16 +456,22 @@ plan:
           returned: when there is a device
           sample: {"expected": 28625725748, "high": 29050608744, "low": 27818741658}
         kv_cache_tokens:
-          description: Tokens that this holds, as vLLM logs them.
+          description:
+            - Tokens that this holds, as vLLM logs them, RV(plan.numbers.max_concurrency) times C(max_model_len). For
+              models with sliding or recurrent layers more than bytes divided by bytes per token.
           type: dict
           returned: when there is a device
           sample: {"expected": 218384, "high": 221632, "low": 212240}
         num_gpu_blocks:
-          description: Blocks of the KV cache, as expected.
+          description:
+            - Blocks of the KV cache, as expected, RV(plan.numbers.kv_cache_bytes) /
+              RV(plan.numbers.kv_bytes_per_block), rounded down. The pipeline stage with the fewest decides.
           type: int
           returned: when there is a device
         max_concurrency:
-          description: Requests of full length that fit at once, as expected.
+          description:
+            - Requests of full length that fit at once, as expected, RV(plan.numbers.num_gpu_blocks) /
+              RV(plan.numbers.blocks_per_request). vLLM logs it as maximum concurrency.
           type: float
           returned: when there is a device
         max_concurrency_low:
@@ -472,15 +495,21 @@ plan:
             - {"context_tokens": 16384, "expected": 5.15, "low": 4.52}
             - {"context_tokens": 32768, "expected": 2.58, "low": 2.26}
         host_pinned_bytes:
-          description: Memory of the host that the engine pins for its request table.
+          description:
+            - Memory of the host that the engine pins for its request table, C(max_num_seqs) x C(max_model_len) x 4
+              bytes.
           type: int
           returned: on a GPU
         kv_room_bytes:
-          description: What the host could give to the KV cache.
+          description:
+            - What the host could give to the KV cache, its memory less weights, activations, processes and
+              RV(plan.numbers.system_reserve_bytes).
           type: int
           returned: on a CPU
         system_reserve_bytes:
-          description: What the plan leaves to the system and to the instances in O(reserved).
+          description:
+            - What the plan leaves to the system and to the instances in O(reserved), a tenth of the memory but at least
+              1 GiB, and what they claim.
           type: int
           returned: on a CPU
         host_memory_bytes:
@@ -488,8 +517,9 @@ plan:
           type: int
           returned: on a CPU
         start_timeout_s:
-          description: Seconds that a start may take, from a slow disk and with nothing compiled yet, before it counts
-            as failed.
+          description:
+            - Seconds that a start may take, from a slow disk and with nothing compiled yet, before it counts as failed.
+              1200 for CUDA, 600 for a CPU, and the stored weights at 100 MB/s.
           type: int
           returned: success
         cpu_cores:

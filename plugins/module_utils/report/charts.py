@@ -41,12 +41,12 @@ def definitions() -> Safe:
     return tag("svg", tag("defs", hatch, cut), class_="defs", aria_hidden="true", focusable="false")
 
 
-def memory_bar(bar: Bar) -> Safe:
+def memory_bar(stack: Bar) -> Safe:
     """The parts side by side; what goes beyond the device's end stands behind a mark."""
-    scale = max(bar.total, bar.taken)
-    parts = [(part.name, part.size) for part in bar.parts if part.size > 0]
-    if bar.free > 0:
-        parts.append((FREE, bar.free))
+    scale = max(stack.total, stack.taken)
+    parts = [(part.name, part.size) for part in stack.parts if part.size > 0]
+    if stack.free > 0:
+        parts.append((FREE, stack.free))
     shapes, start = [], 0.0
     for name, size in parts:
         width = size / scale * 100
@@ -60,13 +60,13 @@ def memory_bar(bar: Bar) -> Safe:
                 tag("text", text, class_="t-" + name, x="%.4f%%" % (start + width / 2), y=21.5, text_anchor="middle")
             )
         start += width
-    if bar.free < 0:
-        end = "%.4f%%" % (bar.total / scale * 100)
+    if stack.free < 0:
+        end = "%.4f%%" % (stack.total / scale * 100)
         shapes.append(tag("line", class_="end", x1=end, x2=end, y1=-5, y2=39))
     said = ", ".join("%s %s GiB" % (NAMES[name].lower(), words.gib(size)) for name, size in parts)
-    label = "%s, %s GiB: %s" % (bar.title, words.gib(bar.total), said)
-    if bar.free < 0:
-        label += "; %s GiB more than there are" % words.gib(-bar.free)
+    label = "%s, %s GiB: %s" % (stack.title, words.gib(stack.total), said)
+    if stack.free < 0:
+        label += "; %s GiB more than there are" % words.gib(-stack.free)
     return tag("svg", shapes, class_="bar", role="img", aria_label=label)
 
 

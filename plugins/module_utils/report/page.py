@@ -246,22 +246,22 @@ def _facts(row: Row) -> Safe:
 
 def _memory(row: Row, memory: t.Sequence[Bar]) -> Safe:
     drawn = []
-    for bar in memory:
-        whole = tag("span", _gib(bar.total))
-        if bar.free < 0:
-            whole = tag("span", "it ends at the mark: %s" % _gib(bar.total), class_="over")
+    for stack in memory:
+        whole = tag("span", _gib(stack.total))
+        if stack.free < 0:
+            whole = tag("span", "it ends at the mark: %s" % _gib(stack.total), class_="over")
         end = [tag("span", "0"), whole]
-        drawn.append(tag("figure", tag("h4", "Memory: ", bar.title), charts.memory_bar(bar), tag("div", end, class_="scale"),
-                         _legend(bar)))  # fmt: skip
+        drawn.append(tag("figure", tag("h4", "Memory: ", stack.title), charts.memory_bar(stack), tag("div", end, class_="scale"),
+                         _legend(stack)))  # fmt: skip
     return tag("div", drawn)
 
 
-def _legend(bar: Bar) -> Safe:
+def _legend(stack: Bar) -> Safe:
     """The bar as a table: its legend, and what it says without colours."""
     lines = []
-    entries = [(part.name, part.size, part.low, part.high) for part in bar.parts]
-    if bar.free > 0:
-        entries.append((FREE, bar.free, bar.free, bar.free))
+    entries = [(part.name, part.size, part.low, part.high) for part in stack.parts]
+    if stack.free > 0:
+        entries.append((FREE, stack.free, stack.free, stack.free))
     for kind, size, low, high in entries:
         swatch = tag("span", class_="sw s-" + kind, aria_hidden="true")
         lines.append(
@@ -270,7 +270,7 @@ def _legend(bar: Bar) -> Safe:
                 tag("th", swatch, charts.NAMES[kind], scope="row"),
                 tag("td", words.gib(size), class_="n"),
                 tag("td", "" if low == high else "%s \u2013 %s" % (words.gib(low), words.gib(high)), class_="n muted"),
-                tag("td", "%.1f %%" % (size / bar.total * 100), class_="n muted"),
+                tag("td", "%.1f %%" % (size / stack.total * 100), class_="n muted"),
             )
         )
     heads = [tag("th", text, scope="col", class_=kind) for text, kind in

@@ -83,7 +83,7 @@ class Row:
         if self.refusal:
             short = self.refusal.get("short_bytes")
             return -short if short else None
-        return min((bar.free for bar in bars(self.plan)), default=None)
+        return min((stack.free for stack in bars(self.plan)), default=None)
 
     @property
     def reason(self) -> str:
@@ -97,7 +97,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A stretch of a memory bar."""
+    """A stretch of a memory stack."""
 
     name: str
     size: int

@@ -24,6 +24,7 @@ TERMS = (
     ("LoRA adapters", "lora_bytes"),
     ("Sampler state", "sampler_state_bytes"),
     ("Expert workspace", "expert_workspace_bytes"),
+    ("Sparse attention", "sparse_workspace_bytes"),
     ("CUDA graphs", "cuda_graph_bytes"),
     ("Runtime buffers", "runtime_bytes"),
     ("By measurement", "measured_correction_bytes"),  # what the terms above were off by, below zero too

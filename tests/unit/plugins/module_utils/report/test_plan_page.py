@@ -118,14 +118,14 @@ def test_bars_are_whole(mixed):
 def test_a_bar_is_the_plans_own_memory():
     for row in rows.rows(fleets.mixed()) + rows.rows(fleets.refusals()):
         numbers = row.numbers
-        for bar in rows.bars(row.plan):
-            sizes = {part.name: part.size for part in bar.parts}
+        for stack in rows.bars(row.plan):
+            sizes = {part.name: part.size for part in stack.parts}
             assert sizes[rows.WEIGHTS] == numbers["weights_bytes_per_gpu"]
-            assert all(part.low <= part.size <= part.high for part in bar.parts)
+            assert all(part.low <= part.size <= part.high for part in stack.parts)
             if row.verdict == words.FITS:
-                assert bar.free >= 0
+                assert stack.free >= 0
                 assert sizes[rows.KV] == numbers["kv_cache_bytes"]["expected"]
-            assert bar.taken + bar.free == bar.total
+            assert stack.taken + stack.free == stack.total
 
 
 def test_every_refusal_and_every_remedy_is_there():
