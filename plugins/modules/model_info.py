@@ -198,6 +198,12 @@ model:
     value_head_size:
       description: Width of a head of the values.
       type: int
+    rotary_size:
+      description: How much of a head is rotated by the token's position.
+      type: int
+    logit_softcap:
+      description: Whether the logits go through a tanh that bounds them.
+      type: bool
     per_layer:
       description:
         - Where layers differ, C(attention_heads), C(kv_heads), C(head_size) and C(value_head_size) by layer index.
@@ -251,6 +257,12 @@ model:
       type: list
       elements: str
       sample: [text, image]
+    encoder:
+      description:
+        - A vision tower as far as its activations go, null without one. Its C(hidden_size) and C(intermediate_size),
+          whether its MLP is C(gated), how many vectors per token it hands over (C(outputs)), the tokens of the largest
+          image its processor makes (C(largest_item_tokens)) and C(patches_per_token).
+      type: dict
     parameters:
       description: Parameters of what an engine loads.
       type: int
