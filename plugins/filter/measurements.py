@@ -23,15 +23,15 @@ author:
 description:
   - Makes of the files that M(gpufleet.llm.vllm_measured) keeps on the hosts one content, for a file that
     M(gpufleet.llm.vllm_plan) takes as O(gpufleet.llm.vllm_plan#module:measured).
-  - Of each configuration it has the least, the middle and the most that an engine took. It says nothing of the machines,
-    their names, serial numbers or addresses.
+  - Of each configuration it has the least, the middle and the most that an engine took. It says nothing of the
+    machines, their names, serial numbers or addresses.
   - The same measurements give the same text, in whatever order they come.
 positional: known, hosts
 options:
   _input:
     description:
-      - By host what its engines measured, as a list or as a dictionary by the path of the file. Each is a dictionary, or
-        the text of a file.
+      - By host what its engines measured, as a list or as a dictionary by the path of the file. Each is a dictionary,
+        or the text of a file.
     type: dict
     required: true
   known:

@@ -91,8 +91,8 @@ measured:
       returned: always
     earlier:
       description:
-        - What the file in O(destination) held of other configurations, and of this one where the engine had even less KV
-          cache at an earlier start. Without O(destination) it is empty.
+        - What the file in O(destination) held of other configurations, and of this one where the engine had even less
+          KV cache at an earlier start. Without O(destination) it is empty.
         - Of each configuration the start with the least KV cache, of 20 configurations at most.
       type: list
       elements: dict

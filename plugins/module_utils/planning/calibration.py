@@ -4,7 +4,7 @@
 
 """The arrow back: what running engines measured, in place of what is estimated.
 
-Weights and KV cache are computed exactly; what vLLM takes beside them is estimated (terms.py). A running engine shows it:
+Weights and KV cache are computed exactly; what vLLM takes beside them is estimated (terms.py). A running engine shows:
 
     overhead = ceil(total * gpu_memory_utilization) - KV cache - weights      (vllm 0.33 v1/worker/gpu_worker.py)
 
@@ -14,8 +14,9 @@ that sizes buffers has to be equal: the ``configuration`` of a plan names it, an
 
 How far one start is from the next. Starts with a warm compile cache agree within 0.3 % (34 MiB per GPU,
 https://github.com/vllm-project/vllm/pull/54479). The first one of a configuration, max_model_len included, also
-compiles inside the profiling run and is charged for it: 0.47 GiB per GPU (https://github.com/vllm-project/vllm/issues/54383),
-0.92 GiB (https://github.com/syv-ai/qwen38-27b-rtx3090/issues/75); 2.5 GiB were seen on a GPU of capability 7.5
+compiles inside the profiling run and is charged for it: 0.47 GiB per GPU
+(https://github.com/vllm-project/vllm/issues/54383), 0.92 GiB
+(https://github.com/syv-ai/qwen38-27b-rtx3090/issues/75); 2.5 GiB were seen on a GPU of capability 7.5
 (https://github.com/1CatAI/1Cat-vLLM/pull/518). Nobody knows of a measurement whether it was the first. So a measured
 overhead may be off by a GiB to either side, without compilation by a quarter of that, but never by more than the
 estimate itself.
@@ -35,14 +36,12 @@ from . import capability, gpus
 from .budget import Budget
 from .devices import Seat
 from .facts import Model
-from .kv_cache import CacheLayout
 from .terms import Batch, Range
-from .terms import Batch, Range
-from .units import GIB, MIB, gib
+from .units import GIB, MIB
 from .weights import Split
 
 if t.TYPE_CHECKING:
-    from .wishes import Draft, Wishes
+    from .wishes import Wishes
 
 MEASURED_SCHEMA = "gpufleet.measured/1"
 SCHEMA = "gpufleet.calibration/1"
@@ -51,7 +50,6 @@ _VARIATION = GIB
 _EAGER_VARIATION = 256 * MIB
 _WARM_VARIATION = 64 * MIB
 _MEMORY_TOLERANCE = 0.03  # drivers state a card's memory differently; ECC takes 6 %
-_NEAR = 2  # settings by which a measurement may differ and still be worth a word
 
 # What a configuration states in words of its own, and the two that do not matter.
 _STATED = frozenset(
@@ -100,9 +98,7 @@ def configuration(
     """All that a measured overhead depends on, as vLLM will have it, defaults resolved. Without seats: on a CPU."""
     caps = [seat.device.capability for seat in seats if seat.device.capability]
     others = {
-        name: value
-        for name, value in wishes.settings.items()
-        if name not in _STATED and name not in _HARMLESS
+        name: value for name, value in wishes.settings.items() if name not in _STATED and name not in _HARMLESS
     }
     return {
         "engine_version": wishes.version.text,
@@ -171,7 +167,7 @@ class Calibration:
 
     def of(self, wanted: Configuration) -> t.List[Measurement]:
         """Those of exactly this configuration."""
-        return [one for one in self.measurements if not _differing(one.configuration, wanted)]
+        return [one for one in self.measurements if not differing(one.configuration, wanted)]
 
     def overheads(self, wanted: Configuration, weights: int) -> t.List[int]:
         """Measured bytes beside ``weights`` and KV cache, ascending.
@@ -248,7 +244,7 @@ def canonical(value: t.Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
-def _differing(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> t.List[str]:
+def differing(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> t.List[str]:
     """Keys whose values differ so that a measurement of the one does not hold for the other."""
     return [
         key
@@ -281,7 +277,7 @@ def _range(estimate: Budget, sizes: t.Sequence[int], eager: bool) -> Range:
     variation = _EAGER_VARIATION if eager else _VARIATION
     down, up = min(guess.expected - guess.low, variation), min(guess.high - guess.expected, variation)
     usual, most = usual_size(sizes), sizes[-1]
-    if abs(_kv_error(estimate, usual)) <= TOLERANCE:
+    if abs(kv_error(estimate, usual)) <= TOLERANCE:
         high = max(guess.high, most + min(up, _WARM_VARIATION))
     else:
         high = most + max(up, _WARM_VARIATION)
@@ -297,113 +293,16 @@ def contradictory(sizes: t.Sequence[int]) -> bool:
     return sizes[-1] - sizes[0] > _VARIATION
 
 
-def _estimated_kv(estimate: Budget) -> int:
+def estimated_kv(estimate: Budget) -> int:
     if estimate.fixed_kv is not None:
         return estimate.fixed_kv
     return estimate.requested - estimate.weights - estimate.estimated.expected
 
 
-def _kv_error(estimate: Budget, size: int) -> float:
+def kv_error(estimate: Budget, size: int) -> float:
     """By how much of the estimated KV cache the engine gives more (or, negative, less)."""
-    room = _estimated_kv(estimate)
+    room = estimated_kv(estimate)
     difference = estimate.estimated.expected - size
     if room > 0:
         return difference / room
     return math.copysign(math.inf, difference) if difference else 0.0
-
-
-def explain(memory: Budget, layout: CacheLayout, known: Calibration, wanted: Configuration, draft: "Draft") -> None:
-    """What measurements had to say about the chosen plan on GPUs."""
-    _explain_common(layout, known, wanted, draft)
-    fresh = [one for one in known.of(wanted) if not one.stale]
-    if not all(one.possible(memory.weights) for one in fresh):
-        draft.warnings.append(
-            "A measurement of these settings leaves less than half of the weights (%s) beside the KV cache: "
-            "it cannot be of this model, and is ignored." % gib(memory.weights)
-        )
-    sizes = known.overheads(wanted, memory.weights)
-    if sizes:
-        _explain_overhead(memory, sizes, draft)
-
-
-def explain_cpu(layout: CacheLayout, known: Calibration, wanted: Configuration, draft: "Draft") -> None:
-    """On a CPU the KV cache is as large as it is told to be: there is nothing to correct, only to compare."""
-    _explain_common(layout, known, wanted, draft)
-
-
-def _explain_common(layout: CacheLayout, known: Calibration, wanted: Configuration, draft: "Draft") -> None:
-    draft.warnings.extend(known.problems)
-    fitting = known.of(wanted)
-    stale = sorted({str(one.engine_version) for one in fitting if one.stale})
-    if stale:
-        draft.warnings.append(
-            "A measurement of these settings is stale: vLLM %s answered, the plan it ran by was for %s. It is ignored."
-            % (", ".join(stale), wanted["engine_version"])
-        )
-    told = {(one.blocks, layout.num_blocks(one.given)) for one in fitting if one.given is not None and not one.stale}
-    for blocks, computed in sorted(told):
-        if abs(blocks - computed) > TOLERANCE * computed:
-            draft.warnings.append(
-                "The engine made %s blocks of a KV cache for which %s are computed, %.0f %% %s. That is arithmetic, not "
-                "an estimate, so it is not corrected: please report it with the model's config.json."
-                % (format(blocks, ","), format(computed, ","), *_percent(blocks / max(1, computed) - 1))
-            )
-        else:
-            draft.reasons.append(
-                "Measured: the engine made %s blocks of the KV cache it was given, %s are computed."
-                % (format(blocks, ","), format(computed, ","))
-            )
-    near = None if fitting else _near_miss(known, wanted)
-    if near:
-        draft.reasons.append(near)
-
-
-def _explain_overhead(memory: Budget, sizes: t.Sequence[int], draft: "Draft") -> None:
-    usual, guess = usual_size(sizes), memory.estimated.expected
-    error = _kv_error(memory, usual)
-    took = "Measured at %s with these settings: all but the KV cache took %s, %s were estimated" % (
-        "%d starts" % len(sizes) if len(sizes) > 1 else "a start", gib(memory.weights + usual), gib(memory.weights + guess)
-    )  # fmt: skip
-    if abs(error) > TOLERANCE:
-        draft.reasons.append(took + ". The plan goes by the measurement.")
-        given, estimated = max(0, memory.requested - memory.weights - usual), max(0, _estimated_kv(memory))
-        if memory.fixed_kv is None:
-            draft.warnings.append(
-                "The estimate was off by more than 5 %%: %s of KV cache, while the engine gives %s with these settings%s."
-                % (gib(estimated), gib(given), " (%.0f %% %s)" % _percent(error) if math.isfinite(error) else "")
-            )
-    elif sizes[-1] > memory.estimated.high:
-        draft.reasons.append(took + ". That is more than the estimate's most, so the plan promises less.")
-    else:
-        draft.reasons.append(took + ". That confirms the estimate, and its low end stays the promise.")
-    if contradictory(sizes):
-        draft.warnings.append(
-            "Measurements of these settings contradict each other: all but the KV cache took %s to %s. "
-            "The plan goes by the largest." % (gib(memory.weights + sizes[0]), gib(memory.weights + sizes[-1]))
-        )
-
-
-def _percent(error: float) -> t.Tuple[float, str]:
-    return abs(error) * 100, "more" if error > 0 else "less"
-
-
-def _near_miss(known: Calibration, wanted: Configuration) -> t.Optional[str]:
-    """The measurement of the same model that differs least, where that is little; None otherwise."""
-    near = []
-    for one in known.measurements:
-        keys = _differing(one.configuration, wanted)
-        if len(keys) <= _NEAR and not {"model", "variant"} & set(keys) and not one.stale:
-            near.append((len(keys), canonical(one.configuration), keys, one))
-    if not near:
-        return None
-    _number, _text, keys, one = min(near, key=lambda item: item[:2])
-    differences = " and ".join(
-        "%s %s, not %s" % (key, _value(key, one.configuration.get(key)), _value(key, wanted.get(key))) for key in keys
-    )
-    return "A measurement of this model does not count: it was with %s. So the estimate stands." % differences
-
-
-def _value(key: str, value: t.Any) -> str:
-    if key.endswith("_bytes") and isinstance(value, int):
-        return gib(value)
-    return value if isinstance(value, str) else canonical(value)

@@ -28,13 +28,14 @@ _KEPT_OF = {
 }
 
 Entry = t.Dict[str, t.Any]
+Measured = t.Union[t.Mapping[str, t.Any], t.Sequence[t.Any]]  # by the place where it was, or in any order
 Groups = t.Dict[str, t.Dict[float, Entry]]
 
 
 def collect(
-    found: t.Mapping[str, t.Union[t.Mapping[str, t.Any], t.Sequence[t.Any]]], known: t.Any = None, with_hosts: bool = False
+    found: t.Mapping[str, Measured], known: t.Any = None, with_hosts: bool = False
 ) -> t.Tuple[Entry, t.List[str]]:
-    """The content of the file for ``found``, by host the measured dictionaries or their text; and what there is to say.
+    """The content of the file for ``found``, by host measured dictionaries or their text; and what there is to say.
 
     ``known`` is what the file held so far. A configuration that no host has now stays in it, and so do its extremes.
     GpufleetError where it is no such file.
@@ -67,7 +68,7 @@ def collect(
     return {"schema": SCHEMA, "measured": merged}, notes
 
 
-def _places(values: t.Union[t.Mapping[str, t.Any], t.Sequence[t.Any]]) -> t.List[t.Tuple[str, t.Any]]:
+def _places(values: Measured) -> t.List[t.Tuple[str, t.Any]]:
     """What a host has, with the place where it has it."""
     if isinstance(values, t.Mapping):
         return sorted(values.items())

@@ -15,7 +15,7 @@ import dataclasses
 import math
 import typing as t
 
-from . import calibration, capability, generations, kv_cache, parallel, refusals, terms
+from . import calibration, calibration_words, capability, generations, kv_cache, parallel, refusals, terms
 from .cuda import GGUF, check_context
 from .facts import Host, Model
 from .fit import context_limit, kv_dtype_of
@@ -357,7 +357,7 @@ def _explain(model: Model, host: Host, fit: CpuFit, wishes: Wishes, draft: Draft
         )
     if _plain_mla(model, host):
         say("Chunked prefill and prefix caching are off: the CPU backend's MLA kernels lack them.")
-    calibration.explain_cpu(fit.layout, wishes.measured, draft.configuration or {}, draft)
+    calibration_words.cpu(fit.layout, wishes.measured, draft.configuration or {}, draft)
 
 
 def _memory_refusal(model: Model, host: Host, fit: CpuFit, wishes: Wishes) -> Refusal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import batching, calibration, capability, devices, generations, parallel, refusals
+from . import batching, calibration_words, capability, devices, generations, parallel, refusals
 from . import draft as speculation
 from .devices import Seat
 from .facts import Host, Model
@@ -46,7 +46,7 @@ def cuda(
             )
         )
         _warn(fit, wishes, low[2], draft)
-    calibration.explain(fit.budget, fit.layout, wishes.measured, draft.configuration or {}, draft)
+    calibration_words.cuda(fit.budget, fit.layout, wishes.measured, draft.configuration or {}, draft)
 
 
 def _gpus(host: Host, fit: Fit, groups: t.Sequence[t.Sequence[Seat]], wishes: Wishes) -> str:

@@ -136,7 +136,10 @@ def test_what_is_left_out_is_said(value: t.Any, note: str) -> None:
         ("", None),
         (json.dumps(kv_measured(PLAN, 1.0)), "the file is one measurement"),
         ('{"schema": "gpufleet.calibration/2", "measured": []}', "the file is 'gpufleet.calibration/2'"),
-        ('{"schema": "gpufleet.calibration/1", "measured": [{"schema": "gpufleet.measured/1"}]}', "the file.measured[0] was"),
+        (
+            '{"schema": "gpufleet.calibration/1", "measured": [{"schema": "gpufleet.measured/1"}]}',
+            "the file.measured[0] was",
+        ),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused(known: str, message: t.Optional[str]) -> None:
