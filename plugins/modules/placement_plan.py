@@ -14,12 +14,12 @@ author:
 description:
   - Works out from the hardware facts of a fleet and a list of models with wanted replicas where every replica runs, on
     which GPUs and port, and with which plan of M(gpufleet.llm.vllm_plan).
-  - The GPUs of one tensor parallel group never span islands. An island is what NVLink joins, and without NVLink the GPUs
-    of one NUMA node. A model that no island holds may span islands as pipeline stages, one island per stage.
+  - The GPUs of one tensor parallel group never span islands. An island is what NVLink joins, and without NVLink the
+    GPUs of one NUMA node. A model that no island holds may span islands as pipeline stages, one island per stage.
   - Replicas of a model stand on different hosts as far as possible, a model gets the smallest GPUs that serve it as
     wished, islands larger than it needs stay whole, and equal hosts are filled evenly.
-  - With O(previous), everything that is still wanted and still possible stays where it is. A new host or a new model moves
-    nothing that need not move, a lost host moves only what was on it.
+  - With O(previous), everything that is still wanted and still possible stays where it is. A new host or a new model
+    moves nothing that need not move, a lost host moves only what was on it.
   - What has no place is in RV(placement.refusals) with the smallest addition that would give it one. That is an answer,
     not an error, and the rest is placed all the same.
   - Pure computation, to be run on the controller. The same input gives the same placement, in whatever order hosts and
@@ -71,7 +71,8 @@ options:
         default: auto
       hosts:
         description:
-          - Names or patterns of hosts that may serve it, V(gpu-0*) for example. A pattern that begins with V(!) excludes.
+          - Names or patterns of hosts that may serve it, V(gpu-0*) for example. A pattern that begins with V(!)
+            excludes.
           - With none but excluding ones, all others may.
         type: list
         elements: str
@@ -346,12 +347,12 @@ placement:
       returned: success
     vllm_instances:
       description:
-        - By host, the variable C(vllm_instances) of the role P(gpufleet.llm.vllm#role). A host that serves nothing has an
-          empty list, with which C(vllm_prune) takes away what it served before.
+        - By host, the variable C(vllm_instances) of the role P(gpufleet.llm.vllm#role). A host that serves nothing has
+          an empty list, with which C(vllm_prune) takes away what it served before.
       type: dict
       returned: success
-      sample: {"gpu-07": [{"concurrency": "16", "context": "32768", "gpus": ["GPU-5a0e8f21"], "model": "Qwen/Qwen2.5-7B-Instruct",
-        "name": "chat", "port": 8000, "prefer": "balanced", "settings": {}}]}
+      sample: {"gpu-07": [{"concurrency": "16", "context": "32768", "gpus": ["GPU-5a0e8f21"],
+        "model": "Qwen/Qwen2.5-7B-Instruct", "name": "chat", "port": 8000, "prefer": "balanced", "settings": {}}]}
     hosts:
       description: By host, what it has and what is used.
       type: dict
@@ -359,8 +360,8 @@ placement:
       sample: {"gpu-07": {"gpus": 2, "gpus_used": 1, "memory_bytes": 95353307136, "memory_used_bytes": 47676653568,
         "problems": [], "unused_gpus": ["GPU-77d0c1aa"]}}
     balance:
-      description: What the fleet has, what is used, and the share of GPU memory that is used on the least and the most used
-        host.
+      description: What the fleet has, what is used, and the share of GPU memory that is used on the least and the most
+        used host.
       type: dict
       returned: success
       contains:
@@ -403,8 +404,8 @@ placement:
       returned: success
       contains:
         what:
-          description: V(placed), V(moved), V(removed), V(resized) (between a whole and a shared GPU) or V(readdressed) (another
-            port).
+          description: V(placed), V(moved), V(removed), V(resized) (between a whole and a shared GPU) or V(readdressed)
+            (another port).
           type: str
           returned: success
         model:
@@ -439,8 +440,8 @@ placement:
           type: str
           returned: success
         code:
-          description: V(no_host) when constraints leave none, V(does_not_fit) when the model fits no GPUs of those hosts,
-            V(no_place) when they are taken.
+          description: V(no_host) when constraints leave none, V(does_not_fit) when the model fits no GPUs of those
+            hosts, V(no_place) when they are taken.
           type: str
           returned: success
         message:
@@ -460,11 +461,13 @@ placement:
           type: int
           returned: success
         remedies:
-          description: What would give them one, each by itself, changes of wishes before more hardware. All were tried out.
+          description: What would give them one, each by itself, changes of wishes before more hardware. All were tried
+            out.
           type: list
           elements: str
           returned: success
-          sample: ["context: 16384", "2 more GPUs of 44.4 GiB (NVIDIA L40S), 2 together", "1 more host like gpu-07 (2 x NVIDIA L40S)"]
+          sample: ["context: 16384", "2 more GPUs of 44.4 GiB (NVIDIA L40S), 2 together",
+            "1 more host like gpu-07 (2 x NVIDIA L40S)"]
         addition:
           description: The smallest addition of hardware that would do, or null.
           type: dict

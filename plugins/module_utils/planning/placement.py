@@ -29,7 +29,7 @@ def place(
     models: t.Iterable[t.Mapping[str, t.Any]],
     options: t.Optional[t.Mapping[str, t.Any]] = None,
 ) -> t.Dict[str, t.Any]:
-    """The placement (schema gpufleet.placement/1). What has no place is in ``refusals``; the rest is placed all the same.
+    """The placement (schema gpufleet.placement/1). What has no place is in ``refusals``; the rest is placed anyway.
 
     Raises GpufleetError only for what makes no sense.
     """
@@ -74,9 +74,7 @@ class _Report:
     def __init__(self, search: Search, result: Result, port_base: int) -> None:
         self.search, self.result, self.state = search, result, result.state
         self.fleet = search.fleet
-        self.seatings = sorted(
-            self.state.seated.values(), key=lambda seating: (seating.wanted.name, seating.replica)
-        )
+        self.seatings = sorted(self.state.seated.values(), key=lambda seating: (seating.wanted.name, seating.replica))
         self.ports = _ports(self.state, self.seatings, port_base)
         self.instances = _instances(self.seatings)
         self.plans: t.Dict[str, Plan] = {}
@@ -165,9 +163,7 @@ class _Report:
         return self.state.claimed(slot)
 
     def _balance(self) -> t.Dict[str, t.Any]:
-        shares = [
-            sum(self._used(slot) for slot in node.slots) / node.total for node in self.fleet.nodes if node.total
-        ]
+        shares = [sum(self._used(slot) for slot in node.slots) / node.total for node in self.fleet.nodes if node.total]
         cards = [slot for slot in self.fleet.slots if slot.seat]
         return {
             "gpus": len(cards),
@@ -187,8 +183,7 @@ class _Report:
     def _moves(self) -> t.List[t.Dict[str, t.Any]]:
         """What differs from the placement before."""
         moves = [
-            _move("removed", entry.model, entry.replica, _before(entry), None, why)
-            for entry, why in self.result.gone
+            _move("removed", entry.model, entry.replica, _before(entry), None, why) for entry, why in self.result.gone
         ]
         for wanted, number in self.result.missing:
             entry = self.result.former.get((wanted.name, number))

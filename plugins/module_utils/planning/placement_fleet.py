@@ -296,7 +296,7 @@ def _islands(slots: t.Sequence[Slot], nvswitches: int) -> t.List[t.Tuple[t.List[
 
 
 def _side(device: Device, sides: t.Mapping[t.Any, t.Sequence[Slot]]) -> t.Any:
-    """The side of the host that a GPU is on: its NUMA node, or where that is unknown, who it reaches without leaving it."""
+    """The side of the host that a GPU is on: its NUMA node; where that is unknown, who it reaches inside it."""
     if device.numa_node is not None and device.numa_node >= 0:
         return device.numa_node
     for side, members in sides.items():

@@ -152,7 +152,7 @@ class Offers:
         if key not in self._plans:
             like = self._groups[block.group]
             idle = [slot for slot in like.slots if slot.idle]
-            self._plans[key] = self._make(wanted, like, pick(like, idle, number) or idle, number)
+            self._plans[key] = self._make(wanted, like, pick(like, idle, number) or idle[:number], number)
         return self._plans[key]
 
     def plan_on(self, wanted: Wanted, block: Block, slots: t.Sequence[Slot]) -> Plan:

@@ -68,8 +68,9 @@ class Room:
         slot = place[0]
         if slot.idle and not self.state.tenants[slot.number]:
             return None  # an open place, which was not good enough
-        share = self.search.offers.share(wanted, slot)
-        left = self.state.room(slot) - share.claim(slot) if share else -1
+        room = self.state.room(slot)
+        share = self.search.offers.share(wanted, slot) if room else None
+        left = room - share.claim(slot) if share else -1
         return self._score(wanted, slot, left) if left >= 0 else None
 
     def _share_with(self, wanted: Wanted, number: int) -> bool:
@@ -103,7 +104,11 @@ class Room:
 
     def _score(self, wanted: Wanted, slot: Slot, left: int) -> Score:
         """Apart from other replicas, then where most is left."""
-        return self.state.crowding(wanted, slot.node) + (-left / slot.total, self.search.tie(wanted, slot.node), slot.number)
+        return self.state.crowding(wanted, slot.node) + (
+            -left / slot.total,
+            self.search.tie(wanted, slot.node),
+            slot.number,
+        )
 
     def _open(self, wanted: Wanted, place: _Place) -> bool:
         return self.state.allows(wanted, place[0].node)

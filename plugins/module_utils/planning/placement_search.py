@@ -98,12 +98,14 @@ class Search:
         return result
 
     def order(self, item: Replica, rounds: bool) -> t.Tuple[t.Any, ...]:
+        """What is hardest to place comes first: what needs most GPUs, then what has the fewest places to go to."""
         wanted, number = item
         gpus, size = self.size(wanted)
-        return -wanted.priority, number if rounds else 0, -gpus, -size, wanted.name, number
+        choice = len(self.places(wanted))
+        return -wanted.priority, number if rounds else 0, -gpus, choice, -size, wanted.name, number
 
     def size(self, wanted: Wanted) -> t.Tuple[int, int]:
-        """GPUs and bytes of the smallest offer: what is hardest to place comes first."""
+        """GPUs and bytes of the smallest offer."""
         if wanted.name not in self._sizes:
             groups = {block.group for block in self._blocks[wanted.name]}
             found = [offer for offer in (self.offers.best(wanted, group) for group in groups) if offer]
@@ -111,7 +113,7 @@ class Search:
         return self._sizes[wanted.name]
 
     def _shortage(self, result: Result) -> t.List[t.Any]:
-        """What is worse when larger: by priority, the models without any replica, then the replicas that are missing."""
+        """Worse when larger: by priority, the models without any replica, then the replicas that are missing."""
         short = []
         for priority in sorted({wanted.priority for wanted in self.models}, reverse=True):
             missing = [(wanted, number) for wanted, number in result.missing if wanted.priority == priority]
@@ -215,7 +217,7 @@ class Search:
         return lacking, domain, here, chained, size, block.size, fullness, self.tie(wanted, node), block.slots[0].number
 
     def tie(self, wanted: Wanted, node: Node) -> int:
-        """Rendezvous hashing: among equals every model has its own order of hosts, which a new host does not shuffle."""
+        """Rendezvous hashing: every model has its own order of equal hosts, which a new host does not shuffle."""
         key = (wanted.name, node.name)
         if key not in self._ties:
             digest = hashlib.blake2b(("%s\n%s" % key).encode(), digest_size=8).digest()
@@ -233,13 +235,20 @@ class Search:
 
         return Heap(self.places(wanted), score)
 
-    def _open(self, state: State, wanted: Wanted, block: Block, thrifty: bool) -> t.Optional[t.Tuple[Block, t.List[Slot]]]:
+    def _open(
+        self, state: State, wanted: Wanted, block: Block, thrifty: bool
+    ) -> t.Optional[t.Tuple[Block, t.List[Slot]]]:
         offer = self.offer(wanted, block, thrifty)
         slots = state.open_slots(block, offer.number) if offer and state.allows(wanted, block.node) else None
         return (block, slots) if slots else None
 
     def best_place(
-        self, state: State, wanted: Wanted, thrifty: bool, nodes: t.Optional[t.Collection[Node]] = None, avoid: t.Any = None
+        self,
+        state: State,
+        wanted: Wanted,
+        thrifty: bool,
+        nodes: t.Optional[t.Collection[Node]] = None,
+        avoid: t.Any = None,
     ) -> t.Optional[t.Tuple[Score, Block, t.List[Slot]]]:
         """The best open place, by looking at all."""
         best = None
@@ -255,7 +264,6 @@ class Search:
                 if slots:
                     best = (score, block, slots)
         return best
-
 
 
 class Heap:

@@ -19,7 +19,7 @@ _MOST_ROWS = 60
 
 
 def inventory(placement: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    """An inventory source: ``vllm_instances`` of every host, and the record for the next run as ``gpufleet_placement``."""
+    """An inventory source: every host's ``vllm_instances``, and ``gpufleet_placement``, the record for the next run."""
     _check(placement, "placement_inventory")
     hosts = {host: {"vllm_instances": entries} for host, entries in sorted(placement["vllm_instances"].items())}
     return {"all": {"vars": {"gpufleet_placement": placement["record"]}, "hosts": hosts}}
@@ -34,7 +34,9 @@ def table(placement: t.Mapping[str, t.Any]) -> str:
 
 def _check(placement: t.Any, name: str) -> None:
     if not isinstance(placement, dict) or placement.get("schema") != SCHEMA or "vllm_instances" not in placement:
-        raise GpufleetError("%s wants the placement that gpufleet.llm.placement_plan returned, schema %s." % (name, SCHEMA))
+        raise GpufleetError(
+            "%s wants the placement that gpufleet.llm.placement_plan returned, schema %s." % (name, SCHEMA)
+        )
 
 
 def _heading(placement: t.Mapping[str, t.Any]) -> str:
@@ -104,7 +106,11 @@ def _moves(placement: t.Mapping[str, t.Any]) -> str:
         if before and after and before["host"] == after["host"]:
             way = after["host"]
         lines.extend(
-            _wrap("%s %d: %s, %s: %s" % (move["model"], move["replica"], move["what"], way, move["reason"]), "  - ", "    ")
+            _wrap(
+                "%s %d: %s, %s: %s" % (move["model"], move["replica"], move["what"], way, move["reason"]),
+                "  - ",
+                "    ",
+            )
         )
     if len(placement["moves"]) > _MOST_ROWS:
         lines.append("  ... and %d more" % (len(placement["moves"]) - _MOST_ROWS))

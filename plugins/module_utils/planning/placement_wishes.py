@@ -105,7 +105,9 @@ def _read_model(entry: t.Mapping[str, t.Any]) -> Wanted:
     options = {key: entry[key] for key in _PLAN_OPTIONS if entry.get(key) is not None}
     gpus = options.get("gpus")
     if isinstance(gpus, (list, tuple)) or not (str(gpus or "auto").isdigit() or str(gpus or "auto") == "auto"):
-        raise GpufleetError("%s.gpus=%s: give a number or auto; which GPUs it gets is what is worked out." % (where, gpus))
+        raise GpufleetError(
+            "%s.gpus=%s: give a number or auto; which GPUs it gets is what is worked out." % (where, gpus)
+        )
     variant = _one_of(where + ".variant", entry.get("variant") or "cuda", VARIANTS)
     try:
         wishes = read_wishes(options, variant)

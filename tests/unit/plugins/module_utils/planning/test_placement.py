@@ -247,6 +247,16 @@ def test_room_beside_others_on_a_gpu_is_used_when_nothing_else_is_free():
     assert 0.3 < result["assignments"][0]["share"] < 0.7
 
 
+def test_a_gpu_that_becomes_shared_is_not_offered_to_models_of_other_hosts():
+    models = [fleets.model(name, context="8K", concurrency=2, hosts=["x"]) for name in ("a", "b")]
+    models += [fleets.model("c", context="8K", hosts=["y"], share=False), fleets.model("d", context="8K", hosts=["y"])]
+    result = place(boxes("x", "y"), models)
+    assert {name: host for (name, _replica), (host, _gpus) in where(result).items()} in (
+        {"a": "x", "b": "x", "c": "y"},
+        {"a": "x", "b": "x", "d": "y"},
+    )
+
+
 # Stability
 
 
@@ -268,7 +278,9 @@ def test_the_same_again_changes_nothing():
 
 def test_running_engines_of_the_placement_before_do_not_stand_in_their_own_way():
     before = place(FLEET, MODELS)
-    running = {name: dict(machine, accelerators=[dict(c) for c in machine["accelerators"]]) for name, machine in FLEET.items()}
+    running = {
+        name: dict(machine, accelerators=[dict(c) for c in machine["accelerators"]]) for name, machine in FLEET.items()
+    }
     for entry in before["assignments"]:
         for card in running[entry["host"]]["accelerators"]:
             if card["uuid"] in entry["gpus"]:
@@ -291,7 +303,10 @@ def test_fewer_replicas_and_models_that_are_gone():
     [
         (lambda machines: machines.pop("b"), "host b is gone"),
         (lambda machines: machines["b"]["accelerators"].pop(0), "GPU-b-0 of b cannot be used any more"),
-        (lambda machines: machines["b"]["accelerators"][0].update(usable=False, problem="it fell off the bus"), "cannot be used"),
+        (
+            lambda machines: machines["b"]["accelerators"][0].update(usable=False, problem="it fell off the bus"),
+            "cannot be used",
+        ),
     ],
 )
 def test_what_loses_its_gpus_moves(change, reason):
@@ -365,7 +380,10 @@ def test_priority_decides_who_gets_the_last_place():
 
 
 def test_every_model_gets_a_replica_before_one_gets_two():
-    models = [fleets.model("a", LARGE, context="8K", replicas=3, share=False), fleets.model("b", replicas=3, context="8K", share=False)]
+    models = [
+        fleets.model("a", LARGE, context="8K", replicas=3, share=False),
+        fleets.model("b", replicas=3, context="8K", share=False),
+    ]
     result = place(boxes("x", number=3, card=H100), models)
     assert {entry["model"] for entry in result["assignments"]} == {"a", "b"}
 
@@ -387,7 +405,11 @@ def test_plans_are_what_vllm_plan_says_of_the_same_gpus():
     facts = {model["name"]: model for model in MODELS}
     for entry in result["assignments"]:
         wanted = facts[entry["model"]]
-        options = {"context": wanted["context"], "concurrency": wanted.get("concurrency", "auto"), "gpus": entry["gpus"]}
+        options = {
+            "context": wanted["context"],
+            "concurrency": wanted.get("concurrency", "auto"),
+            "gpus": entry["gpus"],
+        }
         own = vllm.make_plan(FLEET[entry["host"]], wanted["model"], options)
         mine = placement.plan_of(result, entry)
         for key in ("settings", "environment", "devices", "numbers", "refusal"):
@@ -395,7 +417,9 @@ def test_plans_are_what_vllm_plan_says_of_the_same_gpus():
 
 
 def test_instances_are_what_the_role_takes():
-    models = [fleets.model("chat", context="8K", settings={"enable_prefix_caching": True}, instance={"revision": "abc"})]
+    models = [
+        fleets.model("chat", context="8K", settings={"enable_prefix_caching": True}, instance={"revision": "abc"})
+    ]
     result = place(boxes("a", "b"), models)
     used = [name for name, entries in result["vllm_instances"].items() if entries]
     assert set(result["vllm_instances"]) == {"a", "b"} and len(used) == 1

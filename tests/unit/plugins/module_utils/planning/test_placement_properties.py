@@ -14,15 +14,15 @@ import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning import devices, facts, placement
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import fleets
 
-SEEDS = (0, 1, 2, 3, 24)
+SEEDS = range(5)
 KINDS = ("h100x8", "a100x4", "l40sx8", "4090x2", "t4x4")
 
 
-def case(seed, hosts=8, load=None):
+def case(seed, hosts=6, load=None):
     """A fleet, and models with constraints of all kinds for it."""
     chance = random.Random(seed)
     machines = fleets.fleet(hosts, seed, KINDS)
-    wishes = fleets.models(6, machines, load or chance.choice((0.3, 0.8, 1.5)), seed)
+    wishes = fleets.models(5, machines, load or chance.choice((0.3, 0.8, 1.5)), seed)
     for wish in wishes:
         chance.choice(
             (
@@ -55,7 +55,11 @@ def check(machines, wishes, result):
         for gpu in entry["gpus"]:
             tenants.setdefault((host, gpu), []).append(entry)
         assert plan["refusal"] is None
-        assert len(entry["gpus"]) == len(plan["devices"]) == entry["tensor_parallel_size"] * entry["pipeline_parallel_size"]
+        assert (
+            len(entry["gpus"])
+            == len(plan["devices"])
+            == entry["tensor_parallel_size"] * entry["pipeline_parallel_size"]
+        )
         assert str(wish.get("gpus", len(entry["gpus"]))) == str(len(entry["gpus"]))
         assert (host, entry["port"]) not in ports and (host, entry["instance"]) not in names
         ports.add((host, entry["port"]))

@@ -133,7 +133,9 @@ def test_the_table_shows_it_all():
     machines = {"a": box("a", 2), "b": box("b", 1, H100)}
     before = placement.place(machines, [fleets.model("chat", context="8K", replicas=3)])
     del machines["b"]
-    after = placement.place(machines, [fleets.model("chat", context="8K", replicas=3, share=False)], {"previous": before})
+    after = placement.place(
+        machines, [fleets.model("chat", context="8K", replicas=3, share=False)], {"previous": before}
+    )
     text = placement_text.table(after)
     assert max(len(line) for line in text.splitlines()) <= 100 and text.isascii()
     for words in ("2 replicas on 1 host", "1 WITHOUT A PLACE", "NO PLACE for 1 of 3 x chat", "host b is gone", "8000"):
