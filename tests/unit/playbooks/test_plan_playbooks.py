@@ -37,7 +37,8 @@ def test_one_table_and_one_page(tmp_path):
     said = {"models": models, "what_if": "2 x L40S; 1 x T4", "ansible_become": False, "gpufleet_offline": True}
     environment = {
         **os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "false",
-        "ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_NOCOLOR": "true", "COLUMNS": "120", "PWD": str(tmp_path),
+        "ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_NOCOLOR": "true", "ANSIBLE_PIPELINING": "true",
+        "COLUMNS": "120", "PWD": str(tmp_path),
     }  # fmt: skip
     run = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "inventory.json"),
