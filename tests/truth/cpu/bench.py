@@ -171,7 +171,8 @@ def start(cases: t.Sequence[Case], python: pathlib.Path) -> t.Iterator[Case]:
 
 def layers(case: Case) -> str:
     counts = [(case.facts["layers"][kind], word) for kind, word in KINDS.items() if case.facts["layers"][kind]]
-    return " + ".join("%d %s" % pair for pair in counts)
+    text = " + ".join("%d %s" % pair for pair in counts)
+    return text + " with state" if (case.facts["linear_attention"] or {}).get("beside_attention") else text
 
 
 def both(case: Case, name: str) -> str:

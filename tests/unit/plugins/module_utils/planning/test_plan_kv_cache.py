@@ -130,6 +130,37 @@ def test_recurrent_layers_set_the_block_size():
     assert kv_cache.layout(model, Split(), "bfloat16", prefix_caching=False).blocks_per_request(5440, 2048) == 10 + 3
 
 
+MAMBA2 = {
+    "variant": "mamba2", "conv_kernel": 4, "inner_size": 8192, "state_size": 128, "groups": 8, "value_heads": 128,
+    "value_head_size": 64,
+}  # fmt: skip
+
+
+def test_mamba2_holds_a_third_state_with_prefix_caching():
+    model = layered(*(["linear"] * 3 + ["full"]) * 4, linear=MAMBA2)
+    layout = kv_cache.layout(model, Split(), "bfloat16")
+    assert layout.blocks_per_request(5 * layout.block_size, 2048) == 5 + 3 * 3
+    layout = kv_cache.layout(model, Split(), "bfloat16", prefix_caching=False)
+    assert layout.blocks_per_request(5 * layout.block_size, 2048) == 5 + 3
+
+
+def test_attention_and_state_in_one_layer_are_two_groups():
+    model = layered(*["full"] * 4, linear=dict(MAMBA2, beside_attention=True))
+    layout = kv_cache.layout(model, Split(), "bfloat16")
+    assert sorted((group.cache.kind, list(group.pages)) for group in layout.groups) == [
+        ("full", [0, 1, 2, 3]),
+        ("linear", [0, 1, 2, 3]),
+    ]
+    assert layout.bytes_per_block == (4 * layout.block_size * 4096,)
+    assert layout.block_size * 4096 >= recurrent.state_bytes(MAMBA2, 1, "bfloat16")
+
+
+def test_without_attention_a_request_is_one_state():
+    layout = kv_cache.layout(layered(*["linear"] * 4, linear=MAMBA2), Split(), "bfloat16")
+    assert layout.bytes_per_block == (4 * recurrent.state_bytes(MAMBA2, 1, "bfloat16"),)
+    assert layout.blocks_per_request(100000, 2048) == 1
+
+
 @pytest.mark.parametrize(
     ("linear", "tp", "expected"),
     [
