@@ -11,7 +11,7 @@ import typing as t
 
 from . import words
 from .markup import Safe, tag
-from .rows import ACTIVATION, FREE, GRAPHS, HELD, KV, OTHER, WEIGHTS, Bar
+from .rows import ACTIVATION, FREE, GRAPHS, HELD, KV, OTHER, SYSTEM, WEIGHTS, Bar
 
 NAMES = {
     WEIGHTS: "Weights",
@@ -21,8 +21,9 @@ NAMES = {
     KV: "KV cache",
     FREE: "Headroom",
     HELD: "Held by others",
+    SYSTEM: "Left to the system",
 }
-_SHORT = {WEIGHTS: "Weights", OTHER: "Buffers", ACTIVATION: "Activ.", GRAPHS: "Graphs", KV: "KV", FREE: "Free", HELD: ""}
+_SHORT = {WEIGHTS: "Weights", OTHER: "Buffers", ACTIVATION: "Activ.", GRAPHS: "Graphs", KV: "KV", FREE: "Free"}
 _LETTER = 7.2 / 470 * 100  # width of a letter of a bar's text, in percent of a bar in a card of the widest page
 
 # Everything that drawings share: patterns, and where the curve is cut off. Standing once in the document.
@@ -54,8 +55,8 @@ def memory_bar(stack: Bar) -> Safe:
             tag("rect", tag("title", "%s: %s GiB" % (NAMES[name], words.gib(size))), class_="p-" + name,
                 x="%.4f%%" % start, y=0, width="%.4f%%" % width, height=34)
         )  # fmt: skip
-        text = "%s %s" % (_SHORT[name], words.gib(size))
-        if _SHORT[name] and len(text) * _LETTER < width:
+        text = "%s %s" % (_SHORT.get(name), words.gib(size))
+        if name in _SHORT and len(text) * _LETTER < width:
             shapes.append(
                 tag("text", text, class_="t-" + name, x="%.4f%%" % (start + width / 2), y=21.5, text_anchor="middle")
             )
@@ -160,15 +161,16 @@ def _say(
     return text + ("; %d slots" % slots if slots else "")
 
 
-def key() -> Safe:
-    """What the curve's lines mean."""
+def key(points: t.Sequence[t.Mapping[str, t.Any]]) -> Safe:
+    """What the curve's lines mean; the low end only where it is another than what is expected."""
+    spread = any(point["low"] != point["expected"] for point in points)
 
     def line(kind: str, text: str) -> Safe:
         stroke = tag("svg", tag("line", class_=kind, x1=0, x2=24, y1=4, y2=4), class_="curve", aria_hidden="true")
         return tag("span", stroke, text)
 
     return tag(
-        "div", line("exp", "expected"), line("low", "at the low end, which the plan promises"),
+        "div", line("exp", "expected"), line("low", "at the low end, which the plan promises") if spread else None,
         line("slots", "slots (max_num_seqs)"), class_="key muted",
     )  # fmt: skip
 

@@ -284,7 +284,7 @@ def _curve(row: Row) -> t.Optional[Safe]:
     drawn = charts.curve(points, row.context or 0, row.settings.get("max_num_seqs"))
     if drawn is None:
         return None
-    return tag("figure", tag("h4", "Requests at once, by their context"), drawn, charts.key())
+    return tag("figure", tag("h4", "Requests at once, by their context"), drawn, charts.key(points))
 
 
 def _points(row: Row) -> t.Optional[Safe]:

@@ -123,14 +123,15 @@ class Bar:
         return self.total - self.taken
 
 
-HELD, WEIGHTS, ACTIVATION, GRAPHS, OTHER, KV, FREE = "held", "weights", "activation", "graphs", "other", "kv", "free"
+HELD, SYSTEM, WEIGHTS, ACTIVATION = "held", "system", "weights", "activation"
+GRAPHS, OTHER, KV, FREE = "graphs", "other", "kv", "free"
 _PART_OF = {
     "weights_bytes_per_gpu": WEIGHTS,
     "activation_peak_bytes": ACTIVATION,
     "cuda_graph_bytes": GRAPHS,
     "kv_cache_bytes": KV,
     "unclaimed_bytes": None,  # what is left is worked out per GPU
-    "system_reserve_bytes": HELD,
+    "system_reserve_bytes": SYSTEM,
 }
 
 
@@ -140,7 +141,7 @@ def bars(plan: t.Mapping[str, t.Any]) -> t.List[Bar]:
     total = numbers.get("total_memory_bytes")
     if not total:
         return []
-    sizes = {name: [0, 0, 0] for name in (HELD, WEIGHTS, OTHER, ACTIVATION, GRAPHS, KV)}
+    sizes = {name: [0, 0, 0] for name in (HELD, SYSTEM, WEIGHTS, OTHER, ACTIVATION, GRAPHS, KV)}
     for _label, key in words.TERMS:
         part = _PART_OF.get(key, OTHER)
         if part:

@@ -110,7 +110,7 @@ tbody:last-child>tr:last-child>*{border-bottom:0}
 td.n{white-space:nowrap}.n,thead th.n{text-align:right}
 .nowrap{white-space:nowrap}
 .overview{background:var(--card);border:1px solid var(--line);border-radius:10px;margin-top:20px;font-size:14px}
-.overview th[scope=row]{min-width:112px;overflow-wrap:anywhere}
+.overview th[scope=row]{min-width:136px;overflow-wrap:anywhere}
 .overview .why{min-width:230px;font-size:13px;color:var(--muted)}
 .overview .gpus{min-width:96px}
 .overview .try{display:block;color:var(--ink)}
@@ -138,7 +138,7 @@ svg{display:block;width:100%;overflow:visible}
 .bar text{font-size:11.5px;font-weight:600}
 .bar .end{stroke:var(--over);stroke-width:2.5}
 .p-free{fill:var(--free)}.s-free{background:var(--free);box-shadow:inset 0 0 0 1px var(--muted)}
-.p-held{fill:url(#held)}.s-held{background:repeating-linear-gradient(45deg,var(--held) 0 3px,var(--card) 3px 5px);
+.p-held,.p-system{fill:url(#held)}.s-held,.s-system{background:repeating-linear-gradient(45deg,var(--held) 0 3px,var(--card) 3px 5px);
 box-shadow:inset 0 0 0 1px var(--held)}
 .t-free{fill:var(--ink)}
 .hatch{stroke:var(--held);stroke-width:6}.hatchback{fill:var(--card)}
@@ -181,8 +181,8 @@ footer{padding:28px 24px 48px;font-size:13px;color:var(--muted)}
 .defs{position:absolute;width:0;height:0}
 .vh{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
-@media (max-width:860px){.two{grid-template-columns:minmax(0,1fr)}}
-@media (max-width:760px){
+@media screen and (max-width:860px){.two{grid-template-columns:minmax(0,1fr)}}
+@media screen and (max-width:760px){
 main,header,footer{padding-left:14px;padding-right:14px}
 header{padding-top:22px}h1{font-size:25px}
 .bar text{display:none}.bar rect{stroke-width:.6}
@@ -201,10 +201,13 @@ header{padding-top:22px}h1{font-size:25px}
 .facts{grid-template-columns:1fr 1fr}
 .inputs th{width:104px}
 }
-@media (max-width:480px){.curve text{font-size:16px}.key{flex-direction:column}}
+@media screen and (max-width:480px){.curve text{font-size:16px}.key{flex-direction:column}}
 @media print{
 :root{color-scheme:light;/*light*/}
-body{font-size:12px}main,header,footer{max-width:none;padding-left:0;padding-right:0}
+body{font-size:12px;background:none}h2,h2+p{break-after:avoid}
+.overview{font-size:10.5px}.overview th,.overview td{padding:4px 5px;min-width:0!important}
+.overview .why{font-size:10px}.overview th[scope=row]{min-width:70px!important}.curve text{font-size:15px}.overview .badge{font-size:10px;padding:0 6px}.facts dd{font-size:14px}
+main,header,footer{max-width:none;padding-left:0;padding-right:0}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .overview,.card{break-inside:avoid}.overview tr{break-inside:avoid}
 pre{white-space:pre-wrap;overflow-wrap:anywhere}
