@@ -133,7 +133,7 @@ class Search:
             if wanted is None:
                 result.gone.append((former, "the model is no longer asked for"))
             elif former.replica > wanted.replicas:
-                result.gone.append((former, "%d replicas are asked for" % wanted.replicas))
+                result.gone.append((former, "replicas is now %d" % wanted.replicas))
             elif (former.model, former.replica) not in result.former:
                 key = (former.model, former.replica)
                 result.former[key] = former

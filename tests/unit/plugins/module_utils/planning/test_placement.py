@@ -295,7 +295,7 @@ def test_fewer_replicas_and_models_that_are_gone():
     fewer = [dict(MODELS[0], replicas=1), MODELS[2]]
     after = place(FLEET, fewer, previous=before)
     assert changes(after) == [("removed", "chat", 2), ("removed", "code", 1), ("removed", "code", 2)]
-    assert after["moves"][0]["reason"] == "1 replicas are asked for"
+    assert after["moves"][0]["reason"] == "replicas is now 1"
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,9 @@ def test_small_changes_move_little(seed):
     check(smaller, wishes, after)
     stayed = {key: value for key, value in kept.items() if value[0] != lost}
     assert {key: value for key, value in places(after).items() if key in stayed} == stayed
-    moved = {(move["model"], move["replica"]) for move in after["moves"] if move["model"] in {w["name"] for w in wishes}}
+    moved = {
+        (move["model"], move["replica"]) for move in after["moves"] if move["model"] in {w["name"] for w in wishes}
+    }
     assert moved == set(kept) - set(stayed)
 
 
