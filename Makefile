@@ -2,7 +2,7 @@
 # What a person types. Everything it needs it installs itself, into .venv-* and .ansible.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check scenario venv canary docs build clean bench-truth-cpu
+.PHONY: help quickstart test check scenario venv canary docs build clean bench-truth bench-truth-cpu
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,6 +21,9 @@ scenario: ## one molecule scenario from nothing to verified: make scenario NAME=
 
 venv: ## the two environments: ansible-core 2.19 and 2.21
 	@tests/run venv
+
+bench-truth: ## plans against measured deployments and llama.cpp's own figures: the tables of docs/truth.md
+	@tests/run bench-truth
 
 bench-truth-cpu: ## plans against vLLM engines that are really started on this machine's CPU (three minutes)
 	@tests/run bench-truth-cpu

@@ -7,7 +7,7 @@
 The table of variables in each roles/*/README.md comes from the role's argument spec and stands between
 ``<!-- variables -->`` and ``<!-- /variables -->``. The plans in README.md are what the planner says for
 docs/example-hardware.json, and stand between ``<!-- plan -->`` and ``<!-- refusal -->`` and their ends.
-docs/model-sizes.md is written whole, by model_sizes.py.
+docs/model-sizes.md is written whole, by model_sizes.py; the tables of docs/truth.md come from tests/truth/replay.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "plugins"))
 sys.path.insert(0, str(ROOT / "docs"))
+sys.path.insert(0, str(ROOT / "tests/truth"))
 import model_sizes  # noqa: E402
+import replay  # noqa: E402
 from module_utils.models.facts import facts_from_config  # noqa: E402
 from module_utils.planning import vllm  # noqa: E402
 from module_utils.report import plan_table  # noqa: E402
@@ -87,11 +89,20 @@ def with_plans(readme: str) -> str:
     return readme
 
 
+def with_truth(page: str) -> str:
+    for name, text in replay.blocks().items():
+        block = "<!-- %s -->\n%s\n<!-- /%s -->" % (name, text, name)
+        page = re.sub("<!-- %s -->.*?<!-- /%s -->" % (name, name), lambda match, block=block: block, page, flags=re.DOTALL)
+    return page
+
+
 def main() -> None:
     stale = []
-    for readme in [ROOT / "README.md", *sorted(ROOT.glob("roles/*/README.md"))]:
+    for readme in [ROOT / "README.md", ROOT / "docs/truth.md", *sorted(ROOT.glob("roles/*/README.md"))]:
         old = new = readme.read_text()
-        if readme.parent == ROOT:
+        if readme.name == "truth.md":
+            new = with_truth(old)
+        elif readme.parent == ROOT:
             new = with_plans(old)
         elif MARKED.search(old):
             specs = yaml.safe_load((readme.parent / "meta/argument_specs.yml").read_text())["argument_specs"]

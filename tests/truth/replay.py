@@ -37,8 +37,9 @@ MEMORY_FAILURES = ("kv_too_small", "no_kv_blocks", "cuda_oom", "free_mem_check_f
 # The models whose logs the estimated terms were derived from (planning/terms.py names the figures). All others are set
 # aside: they judge the terms, nothing was chosen to suit them.
 FITTED = re.compile(
-    r"Llama-3\.1-8B|Meta-Llama-3-8B|Qwen2-7B|Phi-4-mini|phi-4-bnb|Qwen2\.5-0\.5B-Instruct-unsloth|Qwen3-4B-Base|"
-    r"meta-llama-3\.1-8b|Qwen3-235B|DeepSeek-R1-0528|gpt-oss|Qwen3-30B-A3B$|Llama-3\.3-70B-Instruct-FP8-dynamic"
+    r"Llama-3\.1-8B|Meta-Llama-3-8B|Qwen2-7B|Phi-4-mini|phi-4-bnb|Qwen2\.5-0\.5B|Qwen3-4B-Base|meta-llama-3\.1-8b|"
+    r"Qwen3-235B|DeepSeek-R1-0528|gpt-oss|Qwen3-30B-A3B$|Llama-3\.3-70B|Qwen2\.5-7B-Instruct$|Qwen3-14B|MERaLiON|"
+    r"Qwen3-30B-A3B-Instruct-2507|gemma-4-26B|Qwen3\.6-35B|Qwen3-0\.6B"
 )
 # Where a report names no version: what was current when it was written, by the number of its issue at
 # vllm-project/vllm or a date in its text. First number or month -> version.
@@ -149,6 +150,7 @@ def hardware(case: Dict) -> Dict:
             compute_capability=card.capability or "9.0",
             memory_total_bytes=int(memory * GIB),
             memory_free_bytes=int(memory * GIB),
+            memory_unified=card.link == "unified",
         )
     return facts
 

@@ -83,7 +83,7 @@ def work_out(
     mla_copy = mla_copy_bytes(model, split, dtype)
     eager = bool(wishes.fixed("enforce_eager")) if eager is None else eager
     fixed_kv = wishes.fixed("kv_cache_memory_bytes")
-    engine = engine_of(model, split, dtype, cap, wishes)
+    engine = engine_of(model, split, dtype, cap, any(seat.device.unified for seat in seats), wishes)
     rope_cache, lora = terms.rope_cache_bytes(model, dtype), terms.lora_bytes(model, engine)
     experts, runtime = terms.expert_workspace_bytes(model, engine), terms.runtime_bytes(model, engine)
 
@@ -162,7 +162,9 @@ def work_out(
     )
 
 
-def engine_of(model: Model, split: Split, dtype: str, cap: capability.Capability, wishes: Wishes) -> Engine:
+def engine_of(
+    model: Model, split: Split, dtype: str, cap: capability.Capability, unified: bool, wishes: Wishes
+) -> Engine:
     """What the settings say of the engine's buffers."""
     limits = wishes.fixed("limit_mm_per_prompt")
     none = isinstance(limits, dict) and bool(limits) and not any(limits.values())
@@ -176,6 +178,7 @@ def engine_of(model: Model, split: Split, dtype: str, cap: capability.Capability
         lora_rank=int(wishes.fixed("max_lora_rank") or 16) if lora else 0,
         loras=int(wishes.fixed("max_loras") or 1) if lora else 0,
         speculative_tokens=draft.tokens(wishes.settings),
+        unified=unified,
         flashinfer=wishes.fixed("attention_backend") in ("FLASHINFER", "flashinfer") or cap >= (10, 0),
     )
 

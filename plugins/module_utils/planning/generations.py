@@ -28,6 +28,7 @@ class Generation:
     runner_v2: bool  # penalty counts per slot stay on the GPU
     mla_kernels: bool  # before, MLA models ran as plain attention with uncompressed keys and values
     long_videos: bool  # profiled with a video that fills the context
+    fused_reduce: str  # workspaces of the all-reduce that is fused with the norm: "", "large" or "small"
     profile: str  # what counts as the engine's: "exact", with the CUDA "context", or all of the "device"
     hybrid_cache: bool  # windows and recurrent layers in groups of their own
 
@@ -35,8 +36,9 @@ class Generation:
 def of(version: EngineVersion, dense: bool = True) -> Generation:
     """The generation of a version; ``dense`` models got the model runner V2 earlier (0.26, the others 0.30).
 
-    The sampler sorted the vocabulary in V0 and the first V1. https://github.com/vllm-project/vllm/pull/44443 and 53183; until 0.33 the runner V2 profiled its sampler without the
-    float32 copies (https://github.com/vllm-project/vllm/pull/57926).
+    https://github.com/vllm-project/vllm/pull/44443 and 53183. The sampler sorted the vocabulary in V0 and the first V1,
+    and until 0.16 where FlashInfer was missing; until 0.33 the runner V2 profiled it without the float32 copies
+    (https://github.com/vllm-project/vllm/pull/57926).
     """
     number = version.number
     v1 = number >= (0, 8) and version.build != "v0"
@@ -44,7 +46,7 @@ def of(version: EngineVersion, dense: bool = True) -> Generation:
     if number < (0, 9) or not v1:
         sampler = "sorted"
     elif not runner_v2:
-        sampler = "float32 or sorted" if number < (0, 11) else "float32"
+        sampler = "float32 or sorted" if number < (0, 17) else "float32"
     else:
         sampler = "16 bit" if number < (0, 33) else "both"
     return Generation(
@@ -55,6 +57,7 @@ def of(version: EngineVersion, dense: bool = True) -> Generation:
         runner_v2=runner_v2,
         mla_kernels=number >= (0, 7),
         long_videos=number < (0, 9),
+        fused_reduce="" if number < (0, 13) else "large" if number < (0, 25) else "small",
         profile="exact" if number >= (0, 7) else "context" if number >= (0, 6) else "device",
         hybrid_cache=v1 and number >= (0, 9),
     )

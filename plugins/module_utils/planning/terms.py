@@ -87,6 +87,7 @@ class Engine:
     loras: int = 0
     speculative_tokens: int = 0
     flashinfer: bool = False
+    unified: bool = False  # GPU and host share their memory
 
 
 # --- exact -----------------------------------------------------------------------------------------------------------
@@ -103,6 +104,8 @@ def rope_cache_bytes(model: Model, dtype: str) -> int:
         return 0
     kinds = {"windowed" if kind in ("sliding", "chunked") else kind for kind in model.layer_kinds}
     kinds -= {"linear", "none"}
+    if "chunked" in model.layer_kinds:  # Llama 4's full layers have no positions
+        kinds -= {"full"}
     return len(kinds) * model.max_position * model.rotary_size * element_bytes("float32" if model.mla else dtype)
 
 
@@ -149,22 +152,37 @@ def context_bytes(split: Split) -> Range:
 def runtime_bytes(model: Model, engine: Engine) -> Range:
     """What grows inside the budget without being an activation: loaded kernels, workspaces, NCCL's channels.
 
-    On one GPU 0.03 GiB (T4, A100) to 0.35 GiB (RTX 3090) of non-torch memory in start-up logs; what a first start
-    compiles inside the profiling run is charged too, 0.5 to 0.9 GiB (github.com/vllm-project/vllm/issues/54383). Over
-    several GPUs 0.2 to 0.9 GiB. Before 0.7 the context could count too (1.79 GiB
-    on an H100), before 0.6 whatever the allocator held
-    (https://github.com/vllm-project/vllm/pull/10511).
+    On one GPU 0.03 GiB (T4, A100), 0.13 (H100) to 0.35 (RTX 3090) of non-torch memory in start-up logs. What a first
+    start compiles inside the profiling run is charged too, 0.5 to 0.9 GiB (github.com/vllm-project/vllm/issues/54383).
     """
-    result = Range(30 * MIB, 200 * MIB, 650 * MIB)
-    if engine.split.ranks > 1:
-        result = Range(150 * MIB, 550 * MIB, 1200 * MIB)
+    result = Range(30 * MIB, 170 * MIB, 850 * MIB)
+    if engine.split.tp > 1:
+        result = _fused(engine) or Range(150 * MIB, 550 * MIB, 1400 * MIB)
     result += _EARLY[engine.generation.profile]
     if engine.flashinfer:
         result += exactly(_FLASHINFER)
+    if engine.unified:  # one memory: what the process holds on the host counts as well (utils/mem_utils.py)
+        result += Range(0, GIB, 3 * GIB)
     return result
 
 
-# By how the profiling run tells a peak from what the allocator or the driver merely holds.
+def _fused(engine: Engine) -> t.Optional[Range]:
+    """Where all-reduce is fused with the norm after it (capability 9.0 and 10.0), its workspaces belong to the engine.
+
+    H100 with TP 2 and 4: 2.06 to 2.21 GiB of non-torch memory in vLLM 0.19, 0.6 in a build of July 2026
+    (https://github.com/vllm-project/vllm/pull/48601), 0.54 in 0.11.
+    """
+    if not engine.capability or engine.capability not in ((9, 0), (10, 0), (10, 3)):
+        return None
+    return {
+        "": None,
+        "large": Range(400 * MIB, int(2.1 * GIB), int(2.9 * GIB)),
+        "small": Range(150 * MIB, 800 * MIB, int(2.4 * GIB)),
+    }[engine.generation.fused_reduce]
+
+
+# By how the profiling run tells a peak from what the allocator or the driver merely holds: before 0.7 the CUDA context
+# could count too (1.79 GiB on an H100), before 0.6 whatever the allocator held (vllm pull request 10511).
 _EARLY = {"device": Range(0, GIB, 6 * GIB), "context": Range(0, 0, GIB), "exact": exactly(0)}
 
 
@@ -214,22 +232,22 @@ def _routed_width(model: Model, engine: Engine) -> float:
 def expert_workspace_bytes(model: Model, engine: Engine) -> Range:
     """Quantized experts: what their kernels hold beside the step, and what repacking them at load leaves behind.
 
-    DeepSeek-R1 and Qwen3-235B in fp8 blocks on Hopper show 1.3 to 1.9 GiB whatever the number of tokens (start-up logs
-    with 8192, 32768 and 65536); gpt-oss in MXFP4 on an A100 none. Workspaces that grow in steps pin the smaller ones
+    DeepSeek-R1 and Qwen3-235B in fp8 blocks on Hopper show up to 1.9 GiB whatever the number of tokens (start-up logs
+    with 8192, 32768 and 65536), Qwen3-30B next to nothing. Workspaces that grow in steps pin the smaller ones
     (v1/worker/gpu_worker.py).
     """
     if not model.moe or not model.quantization:
         return ZERO
     if model.quantization.bits == 8:
-        return Range(0, int(1.25 * GIB), int(2.5 * GIB))
-    return Range(0, 512 * MIB, 3 * GIB)
+        return Range(0, 512 * MIB, 2 * GIB)
+    return Range(0, 384 * MIB, 3 * GIB)
 
 
 def sampler_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
     """The sampler's rows over the whole vocabulary, which tensor parallelism does not divide.
 
-    16-bit logits, a float32 copy, and probabilities with their masked copy: 14 bytes (Qwen2-7B on an A100: 0.55 GiB in
-    all with 256 rows of 152064). Engines that sort the vocabulary take 38.5 (V0: 0.47 GiB for 128 x 100352, 0.74 for
+    16-bit logits, a float32 copy, probabilities, their masked copy and the mask: 15 bytes (1024 rows on an H100: 1.89 GiB
+    with 128256 entries, 2.21 with 152064, under any TP). Engines that sort the vocabulary take 38.5 (V0: 0.47 GiB for 128 x 100352, 0.74 for
     160 x 128256, 1.06 for 192 x 151936, 1.83 for 256 x 200064), with bounded logits 57 (gemma-2, 256 x 256000: 3.73). The model runner V2 profiled the 16-bit logits alone
     until 0.33, and 7.1 bytes more since (0.26 GiB for 256 x 151936, https://github.com/vllm-project/vllm/pull/57926).
     """
@@ -246,8 +264,8 @@ def sampler_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
 # Bytes per row and entry of the vocabulary: at least, expected, at most.
 _SAMPLER = {
     "sorted": (30, 38.5, 44),
-    "float32": (10, 14, 18),
-    "float32 or sorted": (10, 14, 40),  # by whether FlashInfer is installed
+    "float32": (11, 15, 18),
+    "float32 or sorted": (11, 26, 42),  # by whether FlashInfer is there: half of the logs show 15, half 38.5
     "16 bit": (2, 3, 8),
     "both": (8, 10, 14),
 }
@@ -285,7 +303,7 @@ def encoder_bytes(model: Model, batch: Batch, engine: Engine) -> t.Tuple[Range, 
     width = (3 if tower.gated else 2) * tower.intermediate_size + 4 * tower.hidden_size
     peak = tokens * tower.patches_per_token * width * element
     given = tokens * tower.outputs * model.hidden_size * element
-    return scaled(peak, 0.5, 1.0, 8.0 if engine.generation.long_videos else 2.0), scaled(given, 0.5, 1.0, 2.0)
+    return scaled(peak, 0.5, 1.0, 8.0 if engine.generation.long_videos else 3.0), scaled(given, 0.5, 1.0, 4.0)
 
 
 def graph_sizes(batch: Batch) -> int:
