@@ -56,10 +56,7 @@ def _title(fleet: t.Mapping[str, t.Any], listed: t.Sequence[Row]) -> str:
 
 def _table(listed: t.Sequence[Row], width: int) -> str:
     lines = [_cells(row) for row in listed]
-    dull = set() if len({row.model for row in listed}) > 1 else {"MODEL"}
-    if all(row.assumed for row in listed):
-        dull.add("GPUS")  # such hosts are named by their GPUs
-    wanted = [name for name in _NAMES if name not in dull]
+    wanted = [name for name in _NAMES if name != "MODEL" or len({row.model for row in listed}) > 1]
     inline = list(wanted)
     sizes = _sizes(lines, inline, width)
     for name in ("GPUS", "MODEL"):  # the first to go beneath

@@ -206,7 +206,9 @@ header{padding-top:22px}h1{font-size:25px}
 :root{color-scheme:light;/*light*/}
 body{font-size:12px;background:none}h2,h2+p{break-after:avoid}
 .overview{font-size:10.5px}.overview th,.overview td{padding:4px 5px;min-width:0!important}
-.overview .why{font-size:10px}.overview th[scope=row]{min-width:70px!important}.curve text{font-size:15px}.overview .badge{font-size:10px;padding:0 6px}.facts dd{font-size:14px}
+.overview .why{font-size:10px}
+.overview th[scope=row]{min-width:70px!important}
+.curve text{font-size:15px}.overview .badge{font-size:10px;padding:0 6px}.facts dd{font-size:14px}
 main,header,footer{max-width:none;padding-left:0;padding-right:0}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .overview,.card{break-inside:avoid}.overview tr{break-inside:avoid}

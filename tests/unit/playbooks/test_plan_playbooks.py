@@ -34,7 +34,7 @@ def test_one_table_and_one_page(tmp_path):
     }
     (tmp_path / "inventory.json").write_text(json.dumps({"all": {"hosts": inventory}}))
     models = [{"name": "inline", "config": hosts.CONFIGS["Qwen2.5-32B"], "context": "8K"}, str(tmp_path / "model")]
-    said = {"models": models, "what_if": "2 x L40S; 1 x T4", "ansible_become": False, "gpufleet_offline": True}
+    said = {"models": models, "what_if": "2xL40S; 1 x T4", "ansible_become": False, "gpufleet_offline": True}
     environment = {
         **os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_NOCOLOR": "true", "ANSIBLE_PIPELINING": "true",
@@ -61,6 +61,7 @@ def test_one_table_and_one_page(tmp_path):
     assert max(map(len, table.splitlines())) <= 120
 
     assert "2 models on 2 sets of GPUs" in second
+    assert re.search(r"^2 x L40S .*fits", second, re.M)
     assert re.search(r"^1 x T4 .*REFUSED", second, re.M)
     changed = set(re.findall(r"changed=(\d+)", run.stdout))
     assert changed == {"0"}
