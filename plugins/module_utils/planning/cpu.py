@@ -15,7 +15,8 @@ import dataclasses
 import math
 import typing as t
 
-from . import calibration, calibration_words, capability, generations, kv_cache, parallel, refusals, terms
+from . import calibration, calibration_words, capability, cpu_backend, generations, kv_cache, parallel, refusals, terms
+from .cpu_backend import BLOCK
 from .cuda import GGUF, check_context
 from .facts import Host, Model
 from .fit import context_limit, kv_dtype_of
@@ -25,9 +26,6 @@ from .units import GIB, count, gib
 from .weights import Split, rank_bytes
 from .wishes import Draft, Refusal, Wishes
 
-HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # cpu_attn.py get_supported_head_sizes
-_BLOCK = 128
-_MLA_BLOCK = 16
 # The API server, the engine core and each worker before weights and cache: 1.7 GiB measured with a tiny model.
 _PROCESSES = Range(int(1.3 * GIB), int(1.8 * GIB), int(2.6 * GIB))
 _WORKER = Range(int(0.4 * GIB), int(0.6 * GIB), GIB)
@@ -107,25 +105,9 @@ def plan(model: Model, host: Host, wishes: Wishes) -> Draft:
 
 
 def _check(model: Model, host: Host, wishes: Wishes, draft: Draft) -> None:
-    sizes = {int(own.get("head_size") or model.head_size) for own in model.per_layer.values()} | {model.head_size}
-    bad = sorted(size for size in sizes if size not in HEAD_SIZES)
-    if bad and not model.mla and any(kind in ("full", "sliding", "chunked") for kind in model.layer_kinds):
-        draft.refuse(
-            Refusal(
-                "head_size_unsupported",
-                "The CPU backend has no attention kernel for heads of size %s; it has %s."
-                % (", ".join(map(str, bad)), ", ".join(map(str, HEAD_SIZES))),
-                remedies=["another model", "a GPU"],
-            )
-        )
-    if model.linear and model.linear.get("variant") == "mamba1":
-        draft.refuse(
-            Refusal(
-                "kernel_missing",
-                "The CPU backend has no kernel for Mamba 1 layers: vLLM would start, and fail at the first prompt.",
-                remedies=["another model", "a GPU"],
-            )
-        )
+    missing = cpu_backend.missing_kernel(model)
+    if missing:
+        draft.refuse(missing)
     if model.format == "gguf":
         problem = capability.quantization_problem(GGUF, None)
         draft.refuse(refusals.quantization(str(problem), gone=True))
@@ -152,16 +134,16 @@ def _work_out(model: Model, host: Host, wishes: Wishes, draft: Draft) -> CpuFit:
         split,
         dtype,
         kv_dtype,
-        block_size=_MLA_BLOCK if _plain_mla(model, host) else int(wishes.fixed("block_size") or _BLOCK),
+        block_size=cpu_backend.block_size(model, host, wishes),
         inflight_batches=split.pp,  # the scheduler is synchronous on a CPU
-        prefix_caching=wishes.fixed("enable_prefix_caching") is not False and not _plain_mla(model, host),
+        prefix_caching=wishes.fixed("enable_prefix_caching") is not False and not cpu_backend.plain_mla(model, host),
         hybrid_manager=not wishes.fixed("disable_hybrid_kv_cache_manager"),
-        state_dtype=_state_dtype(model, host, wishes),
+        state_dtype=cpu_backend.state_dtype(model, host, wishes),
     )
     sequences = int(wishes.fixed("max_num_seqs") or wishes.concurrency or _USUAL_REQUESTS[wishes.prefer])
     context = wishes.context or min(context_limit(model), _USUAL_CONTEXT)
     tokens = int(wishes.fixed("max_num_batched_tokens") or max(2048 * split.tp, min(sequences, _MOST_REQUESTS)))
-    if _plain_mla(model, host) and not wishes.fixed("max_num_batched_tokens"):
+    if cpu_backend.plain_mla(model, host) and not wishes.fixed("max_num_batched_tokens"):
         tokens = max(tokens, context)  # no chunked prefill there: a prompt is one step
     batch = Batch(sequences, tokens, eager=True)
     engine = Engine(generations.of(wishes.version), None, split, dtype)
@@ -180,20 +162,6 @@ def _work_out(model: Model, host: Host, wishes: Wishes, draft: Draft) -> CpuFit:
     return CpuFit(
         split, dtype, kv_dtype, layout, batch, context, weights, activation, kv_bytes, room, node_bytes, reserve
     )
-
-
-def _plain_mla(model: Model, host: Host) -> bool:
-    """Whether latent attention runs without AMX: blocks of 16 tokens, neither chunked prefill nor prefix caching."""
-    return bool(model.mla) and "amx_tile" not in host.features
-
-
-def _state_dtype(model: Model, host: Host, wishes: Wishes) -> t.Optional[str]:
-    """vLLM keeps recurrent states in 32 bits where the CPU has AVX512-BF16, unless 16 are asked for."""
-    fixed = wishes.fixed("mamba_ssm_cache_dtype")
-    if not model.linear or "avx512_bf16" not in host.features:
-        return fixed
-    honoured = fixed in ("float16", "bfloat16") and not model.linear.get("beside_attention")
-    return fixed if honoured else "float32"
 
 
 def _nodes(host: Host) -> t.List[int]:
@@ -254,7 +222,7 @@ def _kv_space(layout: CacheLayout, context: int, batch: Batch, room: int, wishes
     space = min(max(1, math.ceil(wanted / GIB)), most) * GIB
     if wishes.context is None and not layout.fits(space, context, tokens):
         longest = layout.largest_context(space, context, tokens)
-        context = max(1, longest // _BLOCK * _BLOCK or longest)
+        context = max(1, longest // BLOCK * BLOCK or longest)
     return space, context
 
 
@@ -355,7 +323,7 @@ def _explain(model: Model, host: Host, fit: CpuFit, wishes: Wishes, draft: Draft
             "Shorter ones run at once, the rest waits in the queue."
             % (concurrency, fit.batch.max_num_seqs, format(fit.context, ","))
         )
-    if _plain_mla(model, host):
+    if cpu_backend.plain_mla(model, host):
         say("Chunked prefill and prefix caching are off: the CPU backend's MLA kernels lack them.")
     calibration_words.cpu(fit.layout, wishes.measured, draft.configuration or {}, draft)
 
@@ -365,7 +333,7 @@ def _memory_refusal(model: Model, host: Host, fit: CpuFit, wishes: Wishes) -> Re
     room = max(0, fit.room)
     longest = fit.layout.largest_context(room // GIB * GIB, fit.context, fit.batch.max_num_batched_tokens)
     if 0 < longest < fit.context:
-        remedies.append("context: %d" % (longest // _BLOCK * _BLOCK or longest))
+        remedies.append("context: %d" % (longest // BLOCK * BLOCK or longest))
     if fit.dtype == "float32" and model.dtype != "float32":
         remedies.append("settings.dtype: %s (half the weights)" % model.dtype)
     if len(_nodes(host)) > fit.split.ranks:
