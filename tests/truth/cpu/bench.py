@@ -262,6 +262,8 @@ def main() -> None:
         print(line(row(case)), flush=True)
         for problem in case.problems:
             print("    %s" % problem)
+            if problem.startswith("weight bytes"):
+                print("\n".join("    | %d x %s" % (count, text) for text, count in case.engine["weights"].items()))
         if "error" in case.engine:
             print("\n".join("    | " + text for text in case.engine["log"].splitlines()[-25:]))
     failed = [case.name for case in cases if case.problems]

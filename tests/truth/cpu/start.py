@@ -12,6 +12,7 @@ that the loaded model can be asked for its size.
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import re
@@ -29,7 +30,7 @@ OWN_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "NO_COLOR": "1",
 }
-SECONDS = 120  # for one engine, its kernels compiled included
+SECONDS = 240  # for one engine, its kernels compiled included
 LOGGED = re.compile(r"KV cache size: ([\d,]+) tokens, Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x")
 # Placeholders for what a quantized checkpoint may say about the KV cache; vLLM removes them after loading.
 CACHE_SCALES = re.compile(r"\.([qkv]|prob)_(scale|zero_point)$")
@@ -80,7 +81,7 @@ def in_own_process(job: dict) -> dict:
     if found:
         tokens, context, concurrency = (word.replace(",", "") for word in found.groups())
         result["logged"] = {"tokens": int(tokens), "context": int(context), "concurrency": concurrency}
-    if "error" in result or job.get("keep_log"):
+    if "error" in result:
         result["log"] = text[-20000:]
     return result
 
@@ -98,10 +99,11 @@ def start(job: dict) -> dict:
     finish = base_loader.process_weights_after_loading
 
     def count_first(model, *rest):  # afterwards kernels may hold the weights in a form of their own
-        weights = {name: weight for name, weight in model.named_parameters() if not CACHE_SCALES.search(name)}
-        loaded["bytes"] = sum(weight.numel() * weight.element_size() for weight in weights.values())
-        if job.get("keep_weights"):
-            loaded["weights"] = {name: [list(weight.shape), str(weight.dtype)] for name, weight in weights.items()}
+        weights = [(name, weight) for name, weight in model.named_parameters() if not CACHE_SCALES.search(name)]
+        loaded["bytes"] = sum(weight.numel() * weight.element_size() for _name, weight in weights)
+        loaded["rows"] = collections.Counter(
+            "%s %s %s" % (re.sub(r"\.\d+\.", ".#.", name), list(weight.shape), weight.dtype) for name, weight in weights
+        )
         return finish(model, *rest)
 
     base_loader.process_weights_after_loading = count_first
@@ -122,14 +124,14 @@ def start(job: dict) -> dict:
         "groups": [[type(group.kv_cache_spec).__name__, len(group.layer_names)] for group in pool.kv_cache_groups],
         "pool_bytes": max((tensor.size for tensor in pool.kv_cache_tensors), default=0),
         "weights_bytes": loaded["bytes"],
-        "weights": loaded.get("weights"),
+        "weights": loaded["rows"],  # how many there are of each name, shape and type
     }
     result["answer"] = answer(engine, core.vllm_config.model_config.runner_type)
     return result
 
 
 def answer(engine, runner: str):
-    """How many tokens (or numbers of an embedding) come for a short prompt; null with a reason when none do."""
+    """How many tokens (or numbers of an embedding) come for a short prompt, or why none do."""
     from vllm import PoolingParams, SamplingParams
 
     generating = runner == "generate"
