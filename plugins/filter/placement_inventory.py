@@ -9,7 +9,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import placement_text
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.placement import text as placement_text
 
 DOCUMENTATION = r"""
 name: placement_inventory

@@ -494,14 +494,16 @@ plan:
 
 try:
     from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
-    from ansible_collections.gpufleet.llm.plugins.module_utils.planning import gpus, ollama
+    from ansible_collections.gpufleet.llm.plugins.module_utils.planning import gpus
+    from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import planner as ollama
 except ImportError:  # run alone, from a checkout that is not on the collections path
     import os
     import sys
 
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from module_utils.entry import run
-    from module_utils.planning import gpus, ollama
+    from module_utils.planning import gpus
+    from module_utils.planning.ollama import planner as ollama
 
 ARGUMENT_SPEC = {
     "context": {"type": "str", "default": "auto"},

@@ -510,14 +510,14 @@ placement:
 
 try:
     from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
-    from ansible_collections.gpufleet.llm.plugins.module_utils.planning import placement
+    from ansible_collections.gpufleet.llm.plugins.module_utils.planning.placement import planner as placement
 except ImportError:  # run alone, from a checkout that is not on the collections path
     import os
     import sys
 
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from module_utils.entry import run
-    from module_utils.planning import placement
+    from module_utils.planning.placement import planner as placement
 
 ARGUMENT_SPEC = {
     "hosts": {"type": "dict", "required": True},

@@ -22,11 +22,12 @@ import typing as t
 
 from ansible_collections.gpufleet.llm.plugins.module_utils.models import gguf_types
 from ansible_collections.gpufleet.llm.plugins.module_utils.models.facts import facts_from_config
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import gpus, ollama_fit
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import ollama_memory as memory
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama_model import GgufModel, read_model
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama_solve import FIT_TARGET_MIB
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama_variables import KV_TYPES
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning import gpus
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import fit as ollama_fit
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import memory as memory
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.model import GgufModel, read_model
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.solve import FIT_TARGET_MIB
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.variables import KV_TYPES
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.units import GIB, MIB
 
 HERE = pathlib.Path(__file__).resolve().parent

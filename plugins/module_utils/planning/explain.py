@@ -60,7 +60,7 @@ def _gpus(host: Host, fit: Fit, groups: t.Sequence[t.Sequence[Seat]], wishes: Wi
     models = {seat.kind for group in groups for seat in group}
     if len(models) > 1:
         return "%s; the host has other models of GPU too, which one engine does not mix." % text
-    return "%s: %s of the host stay free." % (text, count(len(rest), "GPU"))
+    return "%s: %s of the host %s free." % (text, count(len(rest), "GPU"), "stays" if len(rest) == 1 else "stay")
 
 
 def _split(model: Model, fit: Fit, groups: t.Sequence[t.Sequence[Seat]], wishes: Wishes) -> str:

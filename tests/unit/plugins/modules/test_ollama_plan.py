@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama_refusals import CODES
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama_variables import GONE, MAPPED
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.refusals import CODES
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.variables import GONE, MAPPED
 from ansible_collections.gpufleet.llm.plugins.modules import ollama_plan
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import ollama_hosts as hosts
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ansible_collections.gpufleet.llm.plugins.module_utils.models.facts import facts_from_config
 from ansible_collections.gpufleet.llm.plugins.module_utils.models.gguf_types import quantized
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import gpus, ollama
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning import gpus
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import planner as ollama
 
 TRUTH = Path(__file__).resolve().parents[4] / "truth"
 SHAPES = json.loads((TRUTH / "ollama_shapes.json").read_text())

@@ -12,10 +12,11 @@ import re
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import ollama_fit, ollama_schedule
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import ollama_memory as memory
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama_model import read_model
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama_refusals import CODES
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import fit as ollama_fit
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import schedule as ollama_schedule
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import memory as memory
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.model import read_model
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.refusals import CODES
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import ollama_hosts as hosts
 
 plan, entry, host = hosts.plan, hosts.entry, hosts.host

@@ -11,8 +11,8 @@ import json
 import statistics
 
 import pytest
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import ollama_memory as memory
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama_model import read_model
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import memory as memory
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.model import read_model
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import ollama_hosts as hosts
 
 BUFFERS = [json.loads(line) for line in (hosts.TRUTH / "ollama_buffers.jsonl").read_text().splitlines()]

@@ -10,8 +10,8 @@ import re
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import ollama_values as values
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama_variables import (
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import values as values
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.variables import (
     GONE,
     INSTEAD,
     MAPPED,

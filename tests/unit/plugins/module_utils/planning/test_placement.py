@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import placement, vllm
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning import vllm
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.placement import planner as placement
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import fleets, hosts
 
 L40S = "NVIDIA L40S"

@@ -11,7 +11,8 @@ import random
 import time
 
 import pytest
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import devices, facts, placement
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning import devices, facts
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.placement import planner as placement
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import fleets
 
 SEEDS = range(5)

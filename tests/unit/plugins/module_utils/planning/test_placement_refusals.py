@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import placement, placement_text
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.placement import planner as placement
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.placement import text as placement_text
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import fleets, hosts
 
 L40S = "NVIDIA L40S"

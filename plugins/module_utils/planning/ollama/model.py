@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..errors import GpufleetError
+from ...errors import GpufleetError
 
 # Architectures that Ollama runs with one request at a time, whatever OLLAMA_NUM_PARALLEL says (server/sched.go).
 # By the names of GGUF and of config.json.

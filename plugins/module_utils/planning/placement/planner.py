@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import GpufleetError
-from .placement_fleet import Fleet, Slot
-from .placement_offers import Offers, Plan
-from .placement_refusals import Refusals
-from .placement_room import find_room
-from .placement_search import Result, Search
-from .placement_state import Seating, State
-from .placement_wishes import SCHEMA, Former, Wanted, read_models, read_previous
-from .units import parse_number
+from ...errors import GpufleetError
+from .fleet import Fleet, Slot
+from .offers import Offers, Plan
+from .refusals import Refusals
+from .room import find_room
+from .search import Result, Search
+from .state import Seating, State
+from .wishes import SCHEMA, Former, Wanted, read_models, read_previous
+from ..units import parse_number
 
 SHARING = ("needed", "never")
 PORT_BASE = 8000

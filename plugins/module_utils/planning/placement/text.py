@@ -9,9 +9,9 @@ from __future__ import annotations
 import textwrap
 import typing as t
 
-from ..errors import GpufleetError
-from .placement_wishes import SCHEMA
-from .units import GIB, count
+from ...errors import GpufleetError
+from .wishes import SCHEMA
+from ..units import GIB, count
 
 WIDTH = 100
 # Of a large fleet the first so many rows are shown.

@@ -4,7 +4,7 @@
 
 """Where the replicas go: what can stay stays, the rest goes to the best open place, the largest models first.
 
-Then, if that is not enough, with fewer GPUs each. What still has no place is placement_room's. docs/placement.md tells
+Then, if that is not enough, with fewer GPUs each. What still has no place is room.py's. docs/placement.md tells
 why it is no solver.
 """
 
@@ -15,10 +15,10 @@ import hashlib
 import heapq
 import typing as t
 
-from .placement_fleet import Block, Fleet, Node, Slot
-from .placement_offers import Offer, Offers
-from .placement_state import Seating, State
-from .placement_wishes import Former, Wanted
+from .fleet import Block, Fleet, Node, Slot
+from .offers import Offer, Offers
+from .state import Seating, State
+from .wishes import Former, Wanted
 
 Replica = t.Tuple[Wanted, int]
 Score = t.Tuple[t.Any, ...]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import typing as t
 
-from . import ollama_memory as memory
-from . import ollama_schedule as schedule
-from . import ollama_values as values
-from .facts import Host
-from .ollama_schedule import Card
-from .ollama_solve import FIT_TARGET_MIB, Loaded, Solution, Solver
-from .units import MIB
+from . import memory
+from . import schedule
+from . import values
+from ..facts import Host
+from .schedule import Card
+from .solve import FIT_TARGET_MIB, Loaded, Solution, Solver
+from ..units import MIB
 
 
 def numbers(host: Host, solver: Solver, solution: Solution) -> t.Dict[str, t.Any]:

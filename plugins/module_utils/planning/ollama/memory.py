@@ -15,10 +15,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .budget import Range
-from .ollama_model import GgufModel, Layer
-from .ollama_variables import KV_TYPES
-from .units import MIB, ceil_div, round_up
+from ..budget import Range
+from .model import GgufModel, Layer
+from .variables import KV_TYPES
+from ..units import MIB, ceil_div, round_up
 
 _CELLS = 256  # llama.cpp pads the context of a request, and the window's cache, to this many cells
 _FLOAT = 4

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-# name -> kind of value. ollama_values.py says what each kind accepts and how it is written.
+# name -> kind of value. values.py says what each kind accepts and how it is written.
 VARIABLES: t.Dict[str, str] = {
     "OLLAMA_HOST": "host",
     "OLLAMA_MODELS": "path",

@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import ollama_fit, ollama_schedule
-from . import ollama_memory as memory
-from .facts import Host
-from .ollama_fit import Placement
-from .ollama_memory import Load
-from .ollama_schedule import Card
-from .ollama_variables import QUANTIZED_KV
-from .ollama_wishes import ModelWish, Wishes
-from .units import GIB, MIB, ceil_div
+from . import fit
+from . import schedule
+from . import memory
+from ..facts import Host
+from .fit import Placement
+from .memory import Load
+from .schedule import Card
+from .variables import QUANTIZED_KV
+from .wishes import ModelWish, Wishes
+from ..units import GIB, MIB, ceil_div
 
 FIT_TARGET_MIB = 1024  # llama-server's default, and what Ollama adds to a projector's size
 FIRST_STEPS = (4096, 8192, 16384, 32768)  # contexts that are tried before more requests at once ...
@@ -182,12 +183,12 @@ class Solver:
         fixed = wish.parameters.get("num_gpu", self.wishes.layers)
         fixed = None if fixed is not None and fixed < 0 else fixed
         predicted = memory.scheduler_bytes(model, load)
-        seats = [] if fixed == 0 else ollama_schedule.choose(free, cards, predicted, spread)
+        seats = [] if fixed == 0 else schedule.choose(free, cards, predicted, spread)
         if "main_gpu" in wish.parameters and seats:
             seats = [min(wish.parameters["main_gpu"], len(cards) - 1)]
         available = sum(free[seat] for seat in seats)
         chosen = [cards[seat] for seat in seats]
-        auto = ollama_schedule.batch(load.context * load.parallel, predicted, available, load.flash, chosen)
+        auto = schedule.batch(load.context * load.parallel, predicted, available, load.flash, chosen)
         if model.task == "embed":
             auto = 512
         given = wish.parameters.get("num_batch")
@@ -203,8 +204,8 @@ class Solver:
             for context, buffer in ((memory.CONTEXT.high, compute.high), (memory.CONTEXT.expected, compute.expected),
                                     (memory.CONTEXT.low, compute.low)):  # fmt: skip
                 left = [max(0, cards[seat].left(context) - taken[seat]) for seat in seats]
-                places.append(ollama_fit.place(model, sized, left, margin, buffer, fixed))
-            beside = alone or not seats or ollama_schedule.stays_beside(predicted, size, available)
+                places.append(fit.place(model, sized, left, margin, buffer, fixed))
+            beside = alone or not seats or schedule.stays_beside(predicted, size, available)
             item = Loaded(
                 wish, sized, tuple(seats), margin, predicted, auto, beside, on_gpu and places[1].on_gpu > 0,
                 places[0], places[1], places[2],

@@ -11,12 +11,12 @@ import difflib
 import re
 import typing as t
 
-from ..errors import GpufleetError
-from . import ollama_values as values
-from .devices import Claim, read_claims
-from .ollama_model import GgufModel, read_model
-from .ollama_variables import GONE, INSTEAD, MAPPED, PARAMETERS, QUANTIZED_KV, VARIABLES
-from .units import parse_wish
+from ...errors import GpufleetError
+from . import values
+from ..devices import Claim, read_claims
+from .model import GgufModel, read_model
+from .variables import GONE, INSTEAD, MAPPED, PARAMETERS, QUANTIZED_KV, VARIABLES
+from ..units import parse_wish
 
 NEWEST = "0.33.0"
 OLDEST_FAMILY, READ_FAMILY = (0, 30), (0, 33)

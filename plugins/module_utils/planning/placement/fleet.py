@@ -15,10 +15,10 @@ import fnmatch
 import functools
 import typing as t
 
-from ..errors import GpufleetError
-from . import devices
-from .facts import Device, Host, read_host
-from .units import GIB, MIB, parse_number
+from ...errors import GpufleetError
+from .. import devices
+from ..facts import Device, Host, read_host
+from ..units import GIB, MIB, parse_number
 
 CPU = "cpu"
 # Memory that others may hold on a GPU that still counts as idle: a desktop, a monitoring agent.

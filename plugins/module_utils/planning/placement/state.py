@@ -10,9 +10,9 @@ import collections
 import dataclasses
 import typing as t
 
-from .placement_fleet import Block, Fleet, Node, Slot
-from .placement_offers import Offers, Share, pick, shareable
-from .placement_wishes import Former, Wanted
+from .fleet import Block, Fleet, Node, Slot
+from .offers import Offers, Share, pick, shareable
+from .wishes import Former, Wanted
 
 
 @dataclasses.dataclass(eq=False)

@@ -12,15 +12,15 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import gpus
-from .placement_fleet import CPU, Block, Node
-from .placement_offers import Offer, Offers, Plan, tight
-from .placement_room import find_room
-from .placement_search import Result, Search
-from .placement_state import Seating, State
-from .placement_wishes import Wanted
-from .units import ceil_div, count, gib
-from .wishes import read_wishes
+from .. import gpus
+from .fleet import CPU, Block, Node
+from .offers import Offer, Offers, Plan, tight
+from .room import find_room
+from .search import Result, Search
+from .state import Seating, State
+from .wishes import Wanted
+from ..units import ceil_div, count, gib
+from ..wishes import read_wishes
 
 # code -> what it means; the module's documentation lists them.
 CODES = {

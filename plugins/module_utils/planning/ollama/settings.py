@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
-from . import ollama_values as values
-from .facts import Host
-from .ollama_solve import Solution, Solver
-from .ollama_variables import QUANTIZED_KV
-from .ollama_wishes import Wishes
-from .units import ceil_div
+from . import values
+from ..facts import Host
+from .solve import Solution, Solver
+from .variables import QUANTIZED_KV
+from .wishes import Wishes
+from ..units import ceil_div
 
 MEMORY_PER_MODEL = 64 * 10**9
 MAX_QUEUE = 1024

@@ -11,10 +11,10 @@ import fnmatch
 import re
 import typing as t
 
-from ..errors import GpufleetError
-from .placement_fleet import CPU, Node
-from .units import parse_number
-from .wishes import Wishes, read_wishes
+from ...errors import GpufleetError
+from .fleet import CPU, Node
+from ..units import parse_number
+from ..wishes import Wishes, read_wishes
 
 SCHEMA = "gpufleet.placement/1"
 SPREADS = ("prefer", "require", "off")

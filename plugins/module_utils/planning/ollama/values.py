@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ..errors import GpufleetError
-from .ollama_variables import KV_TYPES
-from .units import parse_number
+from ...errors import GpufleetError
+from .variables import KV_TYPES
+from ..units import parse_number
 
 FOREVER = -1.0
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import devices
-from .facts import Device, Host
-from .ollama_memory import CONTEXT
-from .units import GIB, MIB
+from .. import devices
+from ..facts import Device, Host
+from .memory import CONTEXT
+from ..units import GIB, MIB
 
 # Least driver, and the least for GPUs older than Volta; oldest compute capability (discover/cuda_compat.go).
 LEAST_DRIVER, LEAST_DRIVER_OLD = 550, 570

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import typing as t
 
-from . import devices, ollama_schedule
-from .facts import Device, Host
-from .ollama_solve import FIT_TARGET_MIB, LATER_STEPS, Loaded, Solution, Solver
-from .ollama_wishes import ModelWish, Wishes
-from .units import GIB, MIB, count, gib
-from .wishes import Refusal
+from .. import devices
+from . import schedule
+from ..facts import Device, Host
+from .solve import FIT_TARGET_MIB, LATER_STEPS, Loaded, Solution, Solver
+from .wishes import ModelWish, Wishes
+from ..units import GIB, MIB, count, gib
+from ..wishes import Refusal
 
 CODES: t.Dict[str, str] = {
     "no_driver": "There is a GPU, but no working driver for it.",
@@ -44,15 +45,15 @@ def devices_refusal(host: Host, wishes: Wishes) -> t.Tuple[t.List[Device], t.Opt
         asked, missing = devices.find(host, wishes.gpus)
         if missing:
             return [], _not_found(host, missing)
-    problems = [(device, ollama_schedule.why_unusable(device, host)) for device in asked]
+    problems = [(device, schedule.why_unusable(device, host)) for device in asked]
     usable = [device for device, problem in problems if problem is None]
     wrong = [problem for _device, problem in problems if problem is not None]
     if wrong and (not usable or isinstance(wishes.gpus, tuple)):
         remedies = {
-            "no_driver": ["install the driver: R%d or newer for NVIDIA" % ollama_schedule.LEAST_DRIVER],
+            "no_driver": ["install the driver: R%d or newer for NVIDIA" % schedule.LEAST_DRIVER],
             "driver_too_old": [
                 "update the NVIDIA driver to R%d or newer (R%d for GPUs before Volta)"
-                % (ollama_schedule.LEAST_DRIVER, ollama_schedule.LEAST_DRIVER_OLD)
+                % (schedule.LEAST_DRIVER, schedule.LEAST_DRIVER_OLD)
             ],
             "mig_card": ["name a slice by its UUID in gpus", "turn MIG off: nvidia-smi -mig 0"],
         }.get(wrong[0][0], ["cure what the message says, then run gpu_info again"])

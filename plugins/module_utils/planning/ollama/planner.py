@@ -10,18 +10,18 @@ import hashlib
 import json
 import typing as t
 
-from . import ollama_explain as explain
-from . import ollama_numbers
-from . import ollama_refusals as refusals
-from . import ollama_schedule as schedule
-from . import ollama_values as values
-from .facts import Host, read_host
-from .ollama_settings import settings
-from .ollama_solve import Solver
-from .ollama_variables import VARIABLES
-from .ollama_wishes import read_wishes
-from .units import GIB
-from .wishes import Draft
+from . import explain
+from . import numbers as ollama_numbers
+from . import refusals
+from . import schedule
+from . import values
+from ..facts import Host, read_host
+from .settings import settings
+from .solve import Solver
+from .variables import VARIABLES
+from .wishes import read_wishes
+from ..units import GIB
+from ..wishes import Draft
 
 SCHEMA = "gpufleet.plan/1"
 # Raised whenever the same inputs would give another plan.

@@ -13,11 +13,11 @@ import dataclasses
 import math
 import typing as t
 
-from . import devices, vllm
-from .fit import COMFORTABLE_CONTEXT, MOST_UTILIZATION
-from .placement_fleet import CPU, Block, Group, Slot, kind_of
-from .placement_wishes import Wanted
-from .units import MIB, round_up
+from .. import devices, vllm
+from ..fit import COMFORTABLE_CONTEXT, MOST_UTILIZATION
+from .fleet import CPU, Block, Group, Slot, kind_of
+from .wishes import Wanted
+from ..units import MIB, round_up
 
 # Of a shared GPU this much stays unclaimed, as in a plan of vllm_plan: what grows after the start.
 _SHARE_HEADROOM = 0.02

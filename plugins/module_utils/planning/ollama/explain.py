@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import typing as t
 
-from . import ollama_numbers
-from . import ollama_refusals as refusals
-from . import ollama_settings as chosen
-from . import ollama_values as values
-from .facts import Host
-from .ollama_schedule import Card, default_context
-from .ollama_solve import FIT_TARGET_MIB, Loaded, Solution, Solver
-from .units import count, gib
-from .wishes import Draft
+from . import numbers
+from . import refusals
+from . import settings as chosen
+from . import values
+from ..facts import Host
+from .schedule import Card, default_context
+from .solve import FIT_TARGET_MIB, Loaded, Solution, Solver
+from ..units import count, gib
+from ..wishes import Draft
 
 
 def mixed(cards: t.Sequence[Card], draft: Draft) -> None:
@@ -63,7 +63,7 @@ def _where(solver: Solver) -> str:
 
 def _model(item: Loaded, solver: Solver) -> str:
     load, model = item.load, item.wish.model
-    terms = ollama_numbers.terms(item)
+    terms = numbers.terms(item)
     parts = "weights %s, KV cache %s" % (gib(terms["weights_bytes"]), gib(terms["kv_cache_bytes"]))
     if terms["recurrent_state_bytes"]:
         parts += ", recurrent state %s" % gib(terms["recurrent_state_bytes"])

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .placement_fleet import Block, Slot
-from .placement_offers import Offer, shareable, tight
-from .placement_search import Heap, Replica, Result, Score, Search
-from .placement_state import Seating, State
-from .placement_wishes import Wanted
+from .fleet import Block, Slot
+from .offers import Offer, shareable, tight
+from .search import Heap, Replica, Result, Score, Search
+from .state import Seating, State
+from .wishes import Wanted
 
 # How many places are tried to be emptied for one replica, cheapest first.
 _MOST_TRIALS = 12

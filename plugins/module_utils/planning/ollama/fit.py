@@ -15,9 +15,9 @@ import bisect
 import dataclasses
 import typing as t
 
-from . import ollama_memory as memory
-from .ollama_memory import Load
-from .ollama_model import GgufModel
+from . import memory
+from .memory import Load
+from .model import GgufModel
 
 
 @dataclasses.dataclass(frozen=True)
