@@ -7,7 +7,7 @@
 The table of variables in each roles/*/README.md comes from the role's argument spec and stands between
 ``<!-- variables -->`` and ``<!-- /variables -->``. The plans in README.md are what the planner says for
 docs/example-hardware.json, and stand between ``<!-- plan -->`` and ``<!-- refusal -->`` and their ends.
-docs/model-sizes.md is written whole, by model_sizes.py; the tables of docs/truth.md come from tests/truth/replay.py.
+docs/model-sizes.md is written whole, by model_sizes.py, docs/refusals.md by the unit tests' cases; the tables of docs/truth.md come from tests/truth/replay.py.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "plugins"))
 sys.path.insert(0, str(ROOT / "docs"))
 sys.path.insert(0, str(ROOT / "tests/truth"))
+sys.path.insert(0, str(ROOT / ".ansible/collections"))
 import model_sizes  # noqa: E402
 import replay  # noqa: E402
+from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import refusal_cases  # noqa: E402
 from module_utils.models.facts import facts_from_config  # noqa: E402
 from module_utils.planning import vllm  # noqa: E402
 from module_utils.report import plan_table  # noqa: E402
@@ -111,12 +113,12 @@ def main() -> None:
             stale.append(readme)
             if "--check" not in sys.argv:
                 readme.write_text(new)
-    sizes = ROOT / "docs/model-sizes.md"
-    page = model_sizes.page()
-    if not sizes.exists() or sizes.read_text() != page:
-        stale.append(sizes)
-        if "--check" not in sys.argv:
-            sizes.write_text(page)
+    for name, page in (("model-sizes.md", model_sizes.page()), ("refusals.md", refusal_cases.page())):
+        path = ROOT / "docs" / name
+        if not path.exists() or path.read_text() != page:
+            stale.append(path)
+            if "--check" not in sys.argv:
+                path.write_text(page)
     names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
     if stale and "--check" in sys.argv:
         sys.exit("not current: %s. Run `make docs`." % names)
