@@ -151,3 +151,32 @@ def test_prediction_layers_are_skipped() -> None:
     skipped = [group for group in facts["tensor_groups"] if group["place"] == "skipped"]
     assert facts["extra_layers"] == 1
     assert (facts["parameters"] + skipped[0]["parameters"]) / 1e9 == pytest.approx(684.5, abs=0.1)
+
+
+def test_the_input_index_of_gptq_is_stored_and_not_loaded() -> None:
+    """vLLM discards g_idx (get_checkpoint_weight_mapper in layers/quantization/base_config.py)."""
+    config = dict(
+        VLLM["Llama-3.1-8B"]["config"], quantization_config={"quant_method": "gptq", "bits": 4, "group_size": 128}
+    )
+    hidden = config["hidden_size"]
+    name = "model.layers.0.self_attn.o_proj."
+    tensors = [
+        Tensor(name + "qweight", "int32", (hidden // 8, hidden), hidden * hidden // 2),
+        Tensor(name + "g_idx", "int32", (hidden,), hidden * 4),
+    ]
+    for facts in (facts_from_config(config), facts_from_config(config, tensors={"model.safetensors": tensors})):
+        groups = [group for group in facts["tensor_groups"] if group["name"] == "attention.o"]
+        assert sum(group["bytes"] - group["loaded_bytes"] for group in groups) == hidden * 4
+
+
+def test_small_tables_of_encoders_are_padded() -> None:
+    config = {
+        "model_type": "bert", "architectures": ["BertModel"], "hidden_size": 128, "intermediate_size": 512,
+        "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 1024, "max_position_embeddings": 512,
+        "type_vocab_size": 2, "torch_dtype": "float16",
+    }  # fmt: skip
+    tensors = [Tensor("embeddings.token_type_embeddings.weight", "float16", (2, 128), 512)]
+    by_formula = facts_from_config(config)["tensor_groups"]
+    by_name = facts_from_config(config, tensors={"model.safetensors": tensors})["tensor_groups"]
+    assert [group["loaded_bytes"] for group in by_formula if group["name"] == "embed.types"] == [64 * 128 * 2]
+    assert [group["loaded_bytes"] for group in by_name] == [64 * 128 * 2]
