@@ -11,7 +11,7 @@ import functools
 import math
 import typing as t
 
-from . import batching, calibration, capability, draft, generations, kv_cache, terms
+from . import batching, calibration, capability, draft, generations, kv_cache, recurrent, terms
 from .budget import Budget
 from .devices import Seat
 from .facts import Model
@@ -224,6 +224,9 @@ def kv_layout(
         prefix_caching=wishes.fixed("enable_prefix_caching") is not False,
         hybrid_manager=generation.hybrid_cache and not wishes.fixed("disable_hybrid_kv_cache_manager"),
         state_dtype=wishes.fixed("mamba_ssm_cache_dtype"),
+        checkpoints=bool(
+            model.linear and cap and generation.checkpoints and recurrent.writes_checkpoints(model.linear, cap)
+        ),
     )
 
 

@@ -30,6 +30,7 @@ class Generation:
     long_videos: bool  # profiled with a video that fills the context
     fused_reduce: str  # workspaces of the all-reduce that is fused with the norm: "", "large" or "small"
     profile: str  # what counts as the engine's: "exact", with the CUDA "context", or all of the "device"
+    checkpoints: bool  # gated delta nets write states in the middle of a prompt, where FlashInfer does it
     hybrid_cache: bool  # windows and recurrent layers in groups of their own
 
 
@@ -59,6 +60,7 @@ def of(version: EngineVersion, dense: bool = True) -> Generation:
         long_videos=number < (0, 9),
         fused_reduce="" if number < (0, 13) else "large" if number < (0, 25) else "small",
         profile="exact" if number >= (0, 7) else "context" if number >= (0, 6) else "device",
+        checkpoints=number >= (0, 33),
         hybrid_cache=v1 and number >= (0, 9),
     )
 

@@ -19,10 +19,11 @@ import typing as t
 from ..errors import GpufleetError
 from .facts import Model, element_bytes
 from .recurrent import state_bytes, states_per_request
-from .units import ceil_div
+from .units import ceil_div, round_up
 from .weights import Split, stages
 
 # Kinds of KV cache dtype whose bytes the planner knows.
+_CHECKPOINT_ALIGNMENT = 64  # FLASHINFER_GDN_CHECKPOINT_ALIGNMENT
 _MLA_TOKEN_BYTES = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 # Numbers per byte, with a float32 scale per token and head (v1/attention/backends/triton_attn.py).
 _PER_TOKEN_HEAD = {"int8_per_token_head": 1, "fp8_per_token_head": 1, "int4_per_token_head": 2}
@@ -165,13 +166,20 @@ def layout(
     hybrid_manager: bool = True,
     block_alignment: int = 16,
     state_dtype: t.Optional[str] = None,
+    checkpoints: bool = False,
 ) -> CacheLayout:
     """The block layout of a model on ``split``.
 
     ``inflight_batches`` is what the scheduler keeps in flight (2 on a GPU, pipeline stages + 1 under PP, 1 on a CPU),
-    ``block_alignment`` the multiple that the attention backend wants where recurrent layers raise the block size.
+    ``block_alignment`` the multiple that the attention backend wants where recurrent layers raise the block size;
+    ``checkpoints``: their kernel also writes states in the middle of a prompt, at multiples of 64 tokens.
     """
-    caches = _layer_caches(model, split.tp, dtype, kv_dtype, block_size, block_alignment, state_dtype, prefix_caching)
+    checkpoints = checkpoints and prefix_caching
+    if checkpoints:
+        block_alignment = round_up(block_alignment, _CHECKPOINT_ALIGNMENT)
+    caches = _layer_caches(
+        model, split.tp, dtype, kv_dtype, block_size, block_alignment, state_dtype, prefix_caching, checkpoints
+    )
     if not hybrid_manager:
         caches = _without_windows(caches)
     groups = _group(caches)
@@ -229,6 +237,7 @@ def _layer_caches(
     alignment: int,
     state_dtype: t.Optional[str],
     prefix_caching: bool,
+    checkpoints: bool,
 ) -> t.List[t.Tuple[int, LayerCache]]:
     """The layers that keep something; one with attention and a state side by side comes twice."""
     kinds = model.layer_kinds[: model.layers - model.kv_shared_layers]  # layers that share keep nothing of their own
@@ -247,7 +256,9 @@ def _layer_caches(
         block_size = max(block_size, step * ceil_div(state, step * attention[0]))
         padded_state = block_size * attention[0]
     # vLLM caches no prefixes of a model without any attention.
-    states = states_per_request(model.linear, prefix_caching and bool(attention)) if model.linear and state else 0
+    states = 0
+    if model.linear and state:
+        states = states_per_request(model.linear, prefix_caching and bool(attention), checkpoints)
     linear = LayerCache("linear", 0, state, 0, block_size, padded_state, states)
     caches: t.List[t.Tuple[int, LayerCache]] = []
     known: t.Dict[t.Tuple[str, int], LayerCache] = {}  # most layers are alike

@@ -28,15 +28,26 @@ def state_bytes(linear: t.Mapping[str, t.Any], tp: int, dtype: str, wished_dtype
     return channels * (int(linear.get("conv_kernel") or 1) - 1) * element_bytes(dtype) + state * state_element
 
 
-def states_per_request(linear: t.Mapping[str, t.Any], prefix_caching: bool) -> int:
+def states_per_request(linear: t.Mapping[str, t.Any], prefix_caching: bool, checkpoints: bool = False) -> int:
     """How many states of one layer a request holds at once.
 
-    With prefix caching (cache mode "align") a second one at the end of the cached prefix, and Mamba 2 a third, which
-    its kernel writes in the middle of a prompt (num_prefill_checkpoint_blocks in layers/mamba/mamba_mixer2.py).
+    With prefix caching (cache mode "align") a second one at the end of the cached prefix, and a third where the kernel
+    writes one in the middle of a prompt (num_prefill_checkpoint_blocks): Mamba 2's does (layers/mamba/mamba_mixer2.py),
+    that of the gated delta net with ``checkpoints``.
     """
     if not prefix_caching:
         return 1
-    return 3 if linear.get("variant") == "mamba2" else 2
+    return 3 if checkpoints or linear.get("variant") == "mamba2" else 2
+
+
+def writes_checkpoints(linear: t.Mapping[str, t.Any], capability: t.Tuple[int, int]) -> bool:
+    """Whether FlashInfer's kernel does a gated delta net's prompts, as it does by itself since vLLM 0.33.
+
+    Source: layers/mamba/gdn/qwen_gdn_linear_attn.py _resolve_gdn_prefill_backend: Hopper; Blackwell with keys of 128.
+    """
+    if (linear.get("variant") or "gdn") != "gdn":
+        return False
+    return capability == (9, 0) or (capability[0] in (10, 12) and _number(linear, "key_head_size") == 128)
 
 
 def _number(linear: t.Mapping[str, t.Any], key: str) -> int:

@@ -10,7 +10,8 @@ import dataclasses
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning import kv_cache, recurrent
+from ansible_collections.gpufleet.llm.plugins.module_utils.models.facts import facts_from_config
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning import gpus, kv_cache, recurrent, vllm
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.facts import read_model
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.weights import Split
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import hosts
@@ -211,3 +212,23 @@ def test_more_context_never_raises_concurrency():
         layout = kv_cache.layout(model, Split(), "bfloat16")
         found = [layout.capacity(10 * GIB, context, 2048)[2] for context in range(1024, 65536, 1024)]
         assert found == sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "states", "multiple"),
+    [("0.33.0", "H100", 3, 64), ("0.33.0", "L40S", 2, 16), ("0.32.0", "H100", 2, 16), ("0.33.0", "B200", 3, 64)],
+)
+def test_a_third_state_where_flashinfer_writes_one(version, gpu, states, multiple):
+    config = {
+        "architectures": ["Qwen3NextForCausalLM"], "model_type": "qwen3_next", "hidden_size": 2048,
+        "num_hidden_layers": 8, "num_attention_heads": 16, "num_key_value_heads": 2, "head_dim": 256,
+        "vocab_size": 151936, "intermediate_size": 5120, "full_attention_interval": 4, "linear_num_key_heads": 16,
+        "linear_num_value_heads": 32, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
+        "linear_conv_kernel_dim": 4, "max_position_embeddings": 262144, "torch_dtype": "bfloat16",
+        "num_experts": 0, "tie_word_embeddings": True,
+    }  # fmt: skip
+    options = {"engine_version": version, "settings": {"max_model_len": 8192}}
+    numbers = vllm.make_plan(gpus.hardware(gpu), facts_from_config(config), options)["numbers"]
+    assert numbers["block_size"] % multiple == 0
+    groups = 3  # of recurrent layers, as many as of attention each
+    assert numbers["blocks_per_request"] == -(-8192 // numbers["block_size"]) + groups * states
