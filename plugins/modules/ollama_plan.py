@@ -318,6 +318,10 @@ plan:
               description: Whether they follow from formulas rather than from a GGUF header.
               type: bool
               returned: success
+            quantization:
+              description: The name of the GGUF's quantization, such as V(Q4_K_M), or null.
+              type: str
+              returned: success
             embedding_bytes:
               description: The token embedding, which llama.cpp keeps in the host's memory.
               type: int
@@ -395,6 +399,33 @@ plan:
               type: list
               elements: int
               returned: success
+            places:
+              description:
+                - Where its memory is, as expected. One entry for each GPU that has a part of it, then V(host).
+              type: list
+              elements: dict
+              returned: success
+              contains:
+                device:
+                  description: UUID or index of the GPU, or V(host).
+                  type: str
+                  returned: success
+                weights_bytes:
+                  description: Weights there.
+                  type: int
+                  returned: success
+                cache_bytes:
+                  description: KV cache and recurrent state of the layers there.
+                  type: int
+                  returned: success
+                buffer_bytes:
+                  description: Buffer of intermediate results, inputs and outputs.
+                  type: int
+                  returned: success
+                projector_bytes:
+                  description: The projector, where it is there.
+                  type: int
+                  returned: success
             size_bytes:
               description: What C(size) of C(/api/ps) should say.
               type: int

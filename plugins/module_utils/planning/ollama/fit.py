@@ -26,6 +26,8 @@ class Placement:
     layers_total: int
     experts_on_cpu: int  # layers whose experts stay on the CPU
     used: t.Tuple[int, ...]  # bytes per GPU: weights, caches, buffers
+    caches: t.Tuple[int, ...]  # of these the KV cache and recurrent state
+    buffers: t.Tuple[int, ...]  # of these what no weight and no cache is
     host: int  # bytes in the host's memory: token embedding, what spilled, step inputs and outputs
     spilled: int  # bytes of weights and caches that a larger GPU would hold
     short: int  # bytes that a GPU lacks where the number of layers is fixed and llama-server would run out of memory
@@ -57,24 +59,26 @@ def place(
     total = len(costs)
     inputs = memory.mask_bytes(model, load)
     if not free or fixed == 0:
-        return _result(model, load, [0] * len(free), [0] * len(free), 0, caches, 0)
+        return _result(model, load, [0] * len(free), [0] * len(free), 0, caches, 0, 0)
     if fixed is not None:
         layers = _by_share(free, min(fixed, total))
-        used = _used(costs, layers, compute, inputs if min(fixed, total) == total else _copies(model))
+        buffer = _buffer(layers, compute, inputs if min(fixed, total) == total else _copies(model))
+        used = _used(costs, layers, buffer)
         short = max(max(need - have for need, have in zip(used, free)), 0)
-        return _result(model, load, layers, used, 0, caches, short)
+        return _result(model, load, layers, used, 0, caches, buffer, short)
     layers = _by_share(free, total)
-    used = _used(costs, layers, compute, inputs)
+    buffer = _buffer(layers, compute, inputs)
+    used = _used(costs, layers, buffer)
     targets = [have - margin for have in free]
     if all(need <= target for need, target in zip(used, targets)):
-        return _result(model, load, layers, used, 0, caches, 0)
+        return _result(model, load, layers, used, 0, caches, buffer, 0)
     layers, used = _fill(costs, targets, compute)
     if sum(layers) == total:
-        return _result(model, load, layers, used, 0, caches, 0)
+        return _result(model, load, layers, used, 0, caches, compute, 0)
     compute += _copies(model)
     if not any(layer.experts for layer in model.layers):
         layers, used = _fill(costs, targets, compute)
-        return _result(model, load, layers, used, 0, caches, 0)
+        return _result(model, load, layers, used, 0, caches, compute, 0)
     layers, used = _fill(lean, targets, compute)
     kept = sum(1 for layer in model.layers if layer.experts)
     if sum(layers) == total:  # every layer's attention fits: the room that is left takes experts, first layers first
@@ -87,7 +91,7 @@ def place(
                 kept -= 1
     else:
         kept = sum(1 for layer in model.layers[total - sum(layers) :] if layer.experts)
-    return _result(model, load, layers, used, kept, caches, 0)
+    return _result(model, load, layers, used, kept, caches, compute, 0)
 
 
 def _next_expert(model: GgufModel, kept: int) -> int:
@@ -110,17 +114,25 @@ def _by_share(free: t.Sequence[int], count: int) -> t.List[int]:
     return layers
 
 
-def _used(costs: t.Sequence[int], layers: t.Sequence[int], compute: int, extra: int) -> t.List[int]:
-    """Bytes on each GPU with the last layers on them, in order. Over several GPUs llama.cpp runs steps in a pipeline
-    and keeps the step's inputs four times (GGML_SCHED_MAX_COPIES)."""
-    first = len(costs) - sum(layers)
-    several = sum(1 for count in layers if count) > 1
-    used = []
+def _buffer(layers: t.Sequence[int], compute: int, extra: int) -> int:
+    """The buffer on each GPU with layers. Over several GPUs llama.cpp runs steps in a pipeline and keeps the step's
+    inputs four times (GGML_SCHED_MAX_COPIES)."""
+    return compute + (3 * extra if sum(1 for count in layers if count) > 1 else 0)
+
+
+def _used(costs: t.Sequence[int], layers: t.Sequence[int], buffer: int) -> t.List[int]:
+    """Bytes on each GPU with the last layers on them, in order."""
+    return [own + buffer if count else 0 for count, own in zip(layers, _shares(costs, layers))]
+
+
+def _shares(sizes: t.Sequence[int], layers: t.Sequence[int]) -> t.List[int]:
+    """What each GPU has of ``sizes``, one for each layer, with the last layers on the GPUs in order."""
+    first = len(sizes) - sum(layers)
+    shares = []
     for count in layers:
-        own = sum(costs[first : first + count])
-        used.append(own + compute + (3 * extra if several else 0) if count else 0)
+        shares.append(sum(sizes[first : first + count]))
         first += count
-    return used
+    return shares
 
 
 def _fill(costs: t.Sequence[int], targets: t.Sequence[int], compute: int) -> t.Tuple[t.List[int], t.List[int]]:
@@ -149,6 +161,7 @@ def _result(
     used: t.Sequence[int],
     kept: int,
     caches: t.Sequence[int],
+    buffer: int,
     short: int,
 ) -> Placement:
     total = len(model.layers) + 1
@@ -165,4 +178,6 @@ def _result(
     host = model.embedding + spilled + memory.mask_bytes(model, load) + outputs
     if left:
         host += memory.compute_bytes(model, load).expected
-    return Placement(tuple(layers), total, kept, tuple(used), host, spilled, short)
+    held = _shares(list(caches) + [0], layers)  # the output layer has no cache
+    buffers = tuple(buffer if count else 0 for count in layers)
+    return Placement(tuple(layers), total, kept, tuple(used), tuple(held), buffers, host, spilled, short)

@@ -56,6 +56,7 @@ class GgufModel:
     file_bytes: int
     estimated: bool  # weights by formula, not from a header
     identity: t.Mapping[str, t.Any]
+    quantization: t.Optional[str]  # its name, for people
 
     @property
     def weights(self) -> int:
@@ -141,6 +142,7 @@ def _read(name: str, facts: t.Mapping[str, t.Any]) -> GgufModel:
         file_bytes=size or int(facts["weight_bytes"]["total"]),
         estimated=facts.get("parameters_source") != "headers",
         identity=dict({key: facts.get(key) for key in _IDENTITY}, tied_embeddings=tied),
+        quantization=(facts.get("quantization") or {}).get("format"),
     )
 
 

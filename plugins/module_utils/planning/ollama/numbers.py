@@ -20,7 +20,7 @@ from ..units import MIB
 def numbers(host: Host, solver: Solver, solution: Solution) -> t.Dict[str, t.Any]:
     return {
         "gpus": [_gpu(card) for card in solver.cards],
-        "models": {item.wish.name: terms(item) for item in solution.loaded},
+        "models": {item.wish.name: dict(terms(item), places=places(item, solver)) for item in solution.loaded},
         "loaded_together": solution.together,
         "fit_target_bytes": (solver.fit_target_mib() or FIT_TARGET_MIB) * MIB,
         "context_bytes": memory.CONTEXT.as_dict() if solver.cards else {"low": 0, "expected": 0, "high": 0},
@@ -58,6 +58,7 @@ def terms(item: Loaded) -> t.Dict[str, t.Any]:
     return {
         "weights_bytes": model.weights,
         "weights_estimated": model.estimated,
+        "quantization": model.quantization,
         "embedding_bytes": model.embedding,
         "output_bytes": model.output,
         "projector_bytes": model.projector_bytes,
@@ -81,6 +82,34 @@ def terms(item: Loaded) -> t.Dict[str, t.Any]:
         "host_bytes": item.expected.host,
         "scheduler_bytes": item.predicted,
         "fits_beside": item.beside,
+    }
+
+
+def places(item: Loaded, solver: Solver) -> t.List[t.Dict[str, t.Any]]:
+    """Where the model's memory is, as expected: each GPU that has a part of it, then the host."""
+    model, load, found = item.wish.model, item.load, item.expected
+    projector = model.projector_bytes
+    rows = []
+    for number, seat in enumerate(item.seats):
+        cache, buffer = found.caches[number], found.buffers[number]
+        beside = projector if item.projector_on_gpu and number == 0 else 0
+        if found.used[number] or beside:
+            rows.append(_place(solver.cards[seat].id, found.used[number], cache, buffer, beside))
+    cache = sum(memory.cache_bytes(model, load)) - sum(found.caches)
+    buffer = memory.mask_bytes(model, load) + load.parallel * model.vocabulary * 4
+    if found.on_gpu < found.layers_total:
+        buffer += memory.compute_bytes(model, load).expected
+    rows.append(_place("host", found.host, cache, buffer, 0 if item.projector_on_gpu else projector))
+    return rows
+
+
+def _place(device: str, size: int, cache: int, buffer: int, projector: int) -> t.Dict[str, t.Any]:
+    return {
+        "device": device,
+        "weights_bytes": size - cache - buffer,
+        "cache_bytes": cache,
+        "buffer_bytes": buffer,
+        "projector_bytes": projector,
     }
 
 

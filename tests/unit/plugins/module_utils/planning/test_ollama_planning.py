@@ -445,3 +445,18 @@ def test_an_old_latent_attention_file():
     new = plan("L40S", entry("deepseek-v2-lite", context=4096, parallel="1"))
     sizes = [found["numbers"]["models"]["deepseek-v2-lite"]["kv_bytes_per_token"] for found in (old, new)]
     assert sizes == [27 * 16 * (192 + 128) * 2, 27 * 576 * 2]
+
+
+@pytest.mark.parametrize("spec", [None, "L4", "2 x L4", "8 x A100 80GB"])
+@pytest.mark.parametrize("name", ["llama3.2-3b", "llama3-70b", "gpt-oss-120b", "gemma3:27b", "qwen3.6-35b-a3b", "deepseek-v3"])
+def test_places_add_up(spec, name):
+    terms = hosts.plan(hosts.host(spec, memory_gib=1024), name)["numbers"]["models"][name]
+    parts = {key: [place[key] for place in terms["places"]] for key in terms["places"][0]}
+    assert parts["device"][-1] == "host"
+    assert all(size >= 0 for key, sizes in parts.items() if key != "device" for size in sizes)
+    own = [sum(sizes) for sizes in zip(parts["weights_bytes"], parts["cache_bytes"], parts["buffer_bytes"])]
+    assert own == [size for size in terms["gpu_bytes"] if size] + [terms["host_bytes"]]
+    assert sum(parts["cache_bytes"]) == terms["kv_cache_bytes"] + terms["recurrent_state_bytes"]
+    assert sum(parts["projector_bytes"]) == terms["projector_bytes"]
+    # Tied embeddings that are on a GPU are there beside the ones in the host's memory.
+    assert sum(parts["weights_bytes"]) in (terms["weights_bytes"], terms["weights_bytes"] + terms["embedding_bytes"])
