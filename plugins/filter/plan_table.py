@@ -18,27 +18,46 @@ version_added: 0.1.0
 author:
   - gpufleet.llm contributors (@gpufleet)
 description:
-  - Shows what a plan decides, where the memory of a GPU goes, the command that follows, and the reason of every
-    decision.
-  - Plain ASCII of at most 100 columns.
-positional: hardware, model
+  - Shows what a plan decides, where the memory of a GPU goes, the command or the environment that follows, and the
+    reason of every decision.
+  - For Ollama it shows each model by itself, with the bars of the GPU that it fills most and one bar for each of the
+    other GPUs, and those of the host's memory when the CPU computes too. C(Others) is what is not free for Ollama,
+    C(Models above) what the models before it hold that stay loaded.
+  - Nothing is drawn but plain ASCII, and no line is longer than O(width).
+positional: hardware, model, width
 options:
   _input:
-    description: The plan, as M(gpufleet.llm.vllm_plan) returns it in RV(gpufleet.llm.vllm_plan#module:plan).
+    description:
+      - The plan, as M(gpufleet.llm.vllm_plan) returns it in RV(gpufleet.llm.vllm_plan#module:plan), or
+        M(gpufleet.llm.ollama_plan) in RV(gpufleet.llm.ollama_plan#module:plan).
     type: dict
     required: true
   hardware:
     description: The hardware facts that it was made from, for the heading.
     type: dict
   model:
-    description: The model facts that it was made from, for the heading.
-    type: dict
+    description:
+      - The model facts that it was made from, for the heading.
+      - A list of them is accepted for a plan of several models, whose quantizations the plan knows itself.
+    type: raw
+  width:
+    description: Columns of the terminal, at least 60.
+    type: int
+    default: 100
+seealso:
+  - module: gpufleet.llm.show
+  - plugin: gpufleet.llm.fleet_table
+    plugin_type: filter
 """
 
 EXAMPLES = r"""
 - name: Show the plan
   ansible.builtin.debug:
     msg: "{{ planned.plan | gpufleet.llm.plan_table(gpu.hardware, known.model) }}"
+
+- name: Show a plan of Ollama as wide as the terminal
+  gpufleet.llm.show:
+    text: "{{ planned.plan | gpufleet.llm.plan_table(width=120) }}"
 """
 
 RETURN = r"""
@@ -48,9 +67,9 @@ _value:
 """
 
 
-def plan_table(plan, hardware=None, model=None):
+def plan_table(plan, hardware=None, model=None, width=100):
     try:
-        return report.plan_table(plan, hardware, model)
+        return report.plan_table(plan, hardware, model, int(width))
     except GpufleetError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -169,6 +169,8 @@ seealso:
   - module: gpufleet.llm.gpu_info
   - module: gpufleet.llm.model_info
   - module: gpufleet.llm.vllm_plan
+  - plugin: gpufleet.llm.plan_table
+    plugin_type: filter
 """
 
 EXAMPLES = r"""
@@ -196,8 +198,8 @@ EXAMPLES = r"""
   register: planned
 
 - name: Show what to expect
-  ansible.builtin.debug:
-    msg: "{{ planned.plan.reasons + planned.plan.warnings }}"
+  gpufleet.llm.show:
+    text: "{{ planned.plan | gpufleet.llm.plan_table(gpu.hardware) }}"
 
 - name: The environment, as lines of a systemd drop-in
   ansible.builtin.debug:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".ansible" / "collections"))
 
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.placement import planner as placement# noqa: E402
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.placement import planner as placement  # noqa: E402
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import fleets  # noqa: E402
 
 

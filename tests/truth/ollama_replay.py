@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.llm.plugins.module_utils.models import gguf_ty
 from ansible_collections.gpufleet.llm.plugins.module_utils.models.facts import facts_from_config
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning import gpus
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import fit as ollama_fit
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import memory as memory
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import memory
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.model import GgufModel, read_model
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.solve import FIT_TARGET_MIB
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.variables import KV_TYPES

@@ -151,7 +151,7 @@ class Measurement:
     def stale(self) -> bool:
         """Whether another version answered than the plan was for."""
         planned = str(self.configuration.get("engine_version"))
-        return self.engine_version is not None and self.engine_version.split("+")[0] != planned.split("+")[0]
+        return self.engine_version is not None and self.engine_version.partition("+")[0] != planned.partition("+")[0]
 
     def possible(self, weights: int) -> bool:
         """Whether it can be of a model with these weights: they are computed, so they are never off by half."""

@@ -19,7 +19,7 @@ import typing as t
 from .capability import Capability
 from .facts import Model, element_bytes
 from .generations import Generation
-from .units import GIB, MIB, round_up
+from .units import GIB, MIB
 from .weights import Split
 
 # FlashInfer's workspace per process (VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE).
@@ -246,10 +246,11 @@ def expert_workspace_bytes(model: Model, engine: Engine) -> Range:
 def sampler_bytes(model: Model, batch: Batch, engine: Engine) -> Range:
     """The sampler's rows over the whole vocabulary, which tensor parallelism does not divide.
 
-    16-bit logits, a float32 copy, probabilities, their masked copy and the mask: 15 bytes (1024 rows on an H100: 1.89 GiB
-    with 128256 entries, 2.21 with 152064, under any TP). Engines that sort the vocabulary take 38.5 (V0: 0.47 GiB for 128 x 100352, 0.74 for
-    160 x 128256, 1.06 for 192 x 151936, 1.83 for 256 x 200064), with bounded logits 57 (gemma-2, 256 x 256000: 3.73). The model runner V2 profiled the 16-bit logits alone
-    until 0.33, and 7.1 bytes more since (0.26 GiB for 256 x 151936, https://github.com/vllm-project/vllm/pull/57926).
+    16-bit logits, a float32 copy, probabilities, their masked copy and the mask: 15 bytes (1024 rows on an H100: 1.89
+    GiB with 128256 entries, 2.21 with 152064, under any TP). Engines that sort the vocabulary take 38.5 (V0: 0.47 GiB
+    for 128 x 100352, 0.74 for 160 x 128256, 1.06 for 192 x 151936, 1.83 for 256 x 200064), with bounded logits 57
+    (gemma-2, 256 x 256000: 3.73). The model runner V2 profiled the 16-bit logits alone until 0.33, and 7.1 bytes more
+    since (0.26 GiB for 256 x 151936, https://github.com/vllm-project/vllm/pull/57926).
     """
     if model.task == "embed":
         return ZERO

@@ -12,7 +12,7 @@ import typing as t
 
 from . import charts, style, words
 from .markup import Safe, escape, name, tag
-from .plan_table import command
+from .vllm_table import command
 from .rows import FREE, Bar, Row, bars, domain, rows, summary, tally, unasked, unread, versions
 
 _OPEN = 8  # so many cards stand open; of more, only those that are opened

@@ -55,6 +55,8 @@ def weights_kind(model: t.Mapping[str, t.Any]) -> str:
     quantization = model.get("quantization")
     if not quantization:
         return str(model.get("dtype"))
+    if quantization["method"] == "gguf":
+        return str(quantization.get("format"))
     bits = quantization.get("bits")
     return quantization["method"] + (" %s-bit" % bits if bits else "")
 

@@ -130,6 +130,7 @@ def environment() -> pathlib.Path:
     ran = subprocess.run(
         [sys.executable, str(ROOT / "plugins/modules/python_env.py")],
         input=json.dumps(wish), text=True, stdout=subprocess.PIPE, env=writing_bytecode(),
+        check=False,
     )  # fmt: skip
     answer = json.loads(ran.stdout or "{}")
     if ran.returncode or answer.get("failed"):

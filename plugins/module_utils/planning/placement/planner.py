@@ -15,7 +15,7 @@ from .refusals import Refusals
 from .room import find_room
 from .search import Result, Search
 from .state import Seating, State
-from .wishes import SCHEMA, Former, Wanted, read_models, read_previous
+from .wishes import SCHEMA, Former, read_models, read_previous
 from ..units import parse_number
 
 SHARING = ("needed", "never")

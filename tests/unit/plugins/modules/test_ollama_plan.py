@@ -27,6 +27,7 @@ def run_alone(arguments):
         [sys.executable, str(ROOT / "plugins/modules/ollama_plan.py")],
         input=json.dumps(arguments),
         capture_output=True,
+        check=False,
         text=True,
         timeout=60,
     )

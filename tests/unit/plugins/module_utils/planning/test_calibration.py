@@ -29,8 +29,8 @@ MODEL = hosts.model("Llama-3.1-8B")
 PLAN = make_plan(HOST, MODEL, {})
 
 
-def again(measured: t.Any, hardware: Dict = HOST, model: Dict = MODEL, **options: t.Any) -> Dict:
-    return make_plan(hardware, model, dict(options, measured=measured))
+def again(measured: t.Any, hardware: t.Optional[Dict] = None, model: t.Optional[Dict] = None, **options: t.Any) -> Dict:
+    return make_plan(hardware or HOST, model or MODEL, dict(options, measured=measured))
 
 
 def said(plan: Dict) -> str:
@@ -241,7 +241,7 @@ def test_what_was_refused_fits_where_it_was_seen_to_fit() -> None:
     assert again(overhead_measured(ran, estimated_overhead(ran) - 2**29), hardware, **longer)["refusal"] is None
 
     settings = {"gpu_memory_utilization": 0.92, "max_num_batched_tokens": 2048}  # or smaller steps would be tried
-    shorter = dict(options, settings=settings, context=(memory["low"] - 2**28) // per_token)
+    shorter = {**options, "settings": settings, "context": (memory["low"] - 2**28) // per_token}
     assert make_plan(hardware, MODEL, shorter)["refusal"] is None
     entry = overhead_measured(ran, estimated_overhead(ran) + memory["expected"] - memory["low"] + 2**29)
     assert entry is not None

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import fit as ollama_fit
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import schedule as ollama_schedule
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import memory as memory
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import memory
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.model import read_model
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.refusals import CODES
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import ollama_hosts as hosts

@@ -11,7 +11,7 @@ import json
 import statistics
 
 import pytest
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import memory as memory
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import memory
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.model import read_model
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import ollama_hosts as hosts
 

@@ -10,7 +10,7 @@ import re
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import values as values
+from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import values
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama.variables import (
     GONE,
     INSTEAD,
