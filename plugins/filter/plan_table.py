@@ -20,8 +20,8 @@ author:
 description:
   - Shows what a plan decides, where the memory of a GPU goes, the command or the environment that follows, and the
     reason of every decision.
-  - For Ollama it shows each model by itself, with the bars of the GPU that it fills most and one bar for each of the
-    other GPUs, and those of the host's memory when the CPU computes too. C(Others) is what is not free for Ollama,
+  - For Ollama it shows each model by itself, with the bars of the GPU that it fills most, one bar for all that is
+    taken of each other GPU, and those of the host's memory when the CPU computes too. C(Others) is what is not free for Ollama,
     C(Models above) what the models before it hold that stay loaded.
   - Nothing is drawn but plain ASCII, and no line is longer than O(width).
 positional: hardware, model, width
