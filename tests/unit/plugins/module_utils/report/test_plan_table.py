@@ -75,3 +75,26 @@ def test_facts_are_not_needed():
 def test_anything_else_is_refused():
     with pytest.raises(GpufleetError, match="gpufleet.plan/1"):
         table.plan_table({"plan": {}})
+
+
+def test_warnings_come_last():
+    plan = vllm.make_plan(L40S, QWEN, {})
+    assert table.plan_table(dict(plan, warnings=["Mind this."])).endswith("\n\nWARNINGS\n  - Mind this.\n")
+
+
+def test_a_plan_of_another_engine():
+    with pytest.raises(GpufleetError, match="ollama_plan returned, not one of another"):
+        table.plan_table({"schema": "gpufleet.plan/1", "engine": "another"})
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_other_widths(width):
+    plan = vllm.make_plan(L40S, QWEN, {"concurrency": 12})
+    lines = table.plan_table(plan, L40S, QWEN, width).splitlines()
+    assert max(map(len, lines)) == width == len(lines[1])
+
+
+def test_a_value_that_would_steer_the_terminal_is_spelled_out():
+    plan = vllm.make_plan(L40S, QWEN, {"settings": {"served_model_name": "a\x1b[31mb\n"}})
+    text = table.plan_table(dict(plan, environment={"A": "b\x1b[0m"}))
+    assert r"'a\x1b[31mb\n'" in text and "A=b?[0m" in text and "\x1b" not in text
