@@ -9,6 +9,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
+from ansible_collections.gpufleet.llm.plugins.module_utils.models import candidates
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning import fleet
 from ansible_collections.gpufleet.llm.plugins.module_utils.report.words import plain
 
@@ -41,7 +42,8 @@ options:
     required: true
   found:
     description:
-      - For each model a list of results of M(gpufleet.llm.model_info). The first that knows the model is taken.
+      - For each model a list of results of M(gpufleet.llm.model_info). The first that knows the model is taken. Where
+        none does, the collection's own catalogue is asked, and the plan says so in its warnings.
     type: list
     elements: list
     required: true
@@ -76,9 +78,22 @@ _value:
 
 def fleet_plan(hosts, models, found, options=None):
     try:
-        return fleet.plan_fleet(plain(hosts), plain(models), plain(found), plain(options or {}))
+        models = plain(models)
+        return fleet.plan_fleet(plain(hosts), models, _known(models, plain(found)), plain(options or {}))
     except GpufleetError as error:
         raise AnsibleFilterError(str(error)) from error
+
+
+def _known(models, found):
+    """What was found, and for a model of which nothing was, what the catalogue knows."""
+    result = []
+    for wanted, answers in zip(models, found):
+        name = wanted.get("model") if isinstance(wanted, dict) else wanted
+        if not any(isinstance(answer.get("model"), dict) for answer in answers):
+            facts = candidates.facts_of(str(name or ""))
+            answers = answers + [{"model": facts}] if facts else answers
+        result.append(answers)
+    return result + found[len(result) :]
 
 
 class FilterModule:

@@ -55,6 +55,17 @@ def _form(kind: str, repository: str, entry: Entry, config: t.Dict[str, t.Any]) 
     return {"kind": kind, "id": repository, "gated": False, "model": model, "settings": {}}
 
 
+def facts_of(repository: str) -> t.Optional[t.Dict[str, t.Any]]:
+    """Model facts of a repository of the catalogue, also of a quantized sister; None where it is not in there."""
+    entry = index.find(repository)
+    if entry is None:
+        return None
+    forms = from_catalogue(entry)["forms"]
+    facts = next(form["model"] for form in forms if form["id"].lower() == repository.strip().lower())
+    said = "Sizes come from the collection's catalogue: neither a hub nor a host was there to look at the model's files."
+    return dict(facts, warnings=facts["warnings"] + [said])
+
+
 def read(wanted: t.Sequence[t.Any]) -> t.List[Candidate]:
     """The candidates that an option names: patterns of catalogue ids, or models of one's own as dictionaries.
 

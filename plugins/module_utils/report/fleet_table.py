@@ -11,7 +11,7 @@ import textwrap
 import typing as t
 
 from . import words
-from .rows import Row, domain, rows, summary, tally, unasked, unread, versions
+from .rows import Row, domain, notes, rows, summary, tally, unasked, unread, versions
 
 LEAST_WIDTH = 60
 _GAP = 2
@@ -36,6 +36,7 @@ def fleet_table(fleet: t.Mapping[str, t.Any], width: int = 120) -> str:
         blocks.append(_table(listed, width))
     alike = {row.hosts[0]: ", ".join(row.hosts[1:]) for row in listed if len(row.hosts) > 1}
     blocks.append(_named("ALIKE", list(alike.items()), width))
+    blocks.append(_named("OF THE MODELS", notes(fleet), width))
     blocks.append(_named("NOTHING IS KNOWN OF", unread(fleet), width))
     blocks.append(_named("NOT ASKED", unasked(fleet), width))
     if listed:

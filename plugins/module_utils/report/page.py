@@ -162,6 +162,7 @@ def _model(model: str, cards: t.Sequence[t.Tuple[str, Row]], opened: bool) -> Sa
         "section",
         tag("h2", name(model)),
         tag("p", " \u00b7 ".join(part for part in line if part), class_="muted"),
+        [tag("p", text, class_="muted") for text in facts.get("warnings") or []],
         [_card(ident, row, opened) for ident, row in cards],
     )
 

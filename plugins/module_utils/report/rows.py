@@ -254,6 +254,15 @@ def unread(fleet: t.Mapping[str, t.Any]) -> t.List[t.Tuple[str, str]]:
     return _without(fleet["models"], "model")
 
 
+def notes(fleet: t.Mapping[str, t.Any]) -> t.List[t.Tuple[str, str]]:
+    """What is to be known of the facts of a model: where they come from, what is not counted."""
+    return [
+        (words.printable(entry["name"]), words.printable(" ".join(entry["model"]["warnings"])))
+        for entry in fleet["models"]
+        if entry["model"] and entry["model"].get("warnings")
+    ]
+
+
 def _without(entries: t.Iterable[t.Mapping[str, t.Any]], key: str) -> t.List[t.Tuple[str, str]]:
     return [
         (words.printable(entry["name"]), words.printable(entry["problem"])) for entry in entries if entry[key] is None
