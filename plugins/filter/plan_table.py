@@ -21,8 +21,8 @@ description:
   - Shows what a plan decides, where the memory of a GPU goes, the command or the environment that follows, and the
     reason of every decision.
   - For Ollama it shows each model by itself, with the bars of the GPU that it fills most, one bar for all that is
-    taken of each other GPU, and those of the host's memory when the CPU computes too. C(Others) is what is not free for Ollama,
-    C(Models above) what the models before it hold that stay loaded.
+    taken of each other GPU, and those of the host's memory when the CPU computes too. C(Others) is what is not free
+    for Ollama, C(Models above) what the models before it hold that stay loaded.
   - Nothing is drawn but plain ASCII. No line is longer than O(width), but for an option or a variable of a command
     that is, since those are made to be copied.
 positional: hardware, model, width

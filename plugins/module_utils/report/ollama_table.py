@@ -64,13 +64,13 @@ def blocks(plan: Facts, layout: Layout) -> t.List[str]:
 
 def _decisions(plan: Facts, model: Facts, layout: Layout) -> str:
     terms = plan["numbers"]["models"][model["name"]]
-    growth = (
-        "%s per token and request" % words.small(terms["kv_bytes_per_token"]) if terms["kv_bytes_per_token"] else ""
-    )
+    cache = "KV cache in " + terms["kv_cache_type"]
+    if terms["kv_bytes_per_token"]:
+        cache += ", %s per token and request" % words.small(terms["kv_bytes_per_token"])
     context = "%s tokens x %s" % (format(terms["context_tokens"], ","), words.plural(terms["parallel"], "request"))
     rows = [
         ("Quantization", terms["quantization"] or "not known", ""),
-        ("Context", context, ", ".join(part for part in ("KV cache in " + terms["kv_cache_type"], growth) if part)),
+        ("Context", context, cache),
         ("Parameters", ", ".join("%s %s" % item for item in sorted(model["parameters"].items())), ""),
         ("Runs on", model["runs_on"], _layers(plan, model, terms)),
     ]
@@ -95,7 +95,7 @@ def _layers(plan: Facts, model: Facts, terms: Facts) -> str:
 
 
 def _memory(plan: Facts, position: int, layout: Layout) -> t.List[str]:
-    """Bars for the GPU that it fills most, one bar for each of the others, and bars for the host when the CPU works too."""
+    """Bars for the GPU that it fills most, one for each of the others, and for the host when the CPU works too."""
     numbers, model = plan["numbers"], plan["models"][position]
     terms = numbers["models"][model["name"]]
     others = [other["name"] for other in plan["models"][:position]] if position < numbers["loaded_together"] else []

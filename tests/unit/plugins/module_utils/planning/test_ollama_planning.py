@@ -448,7 +448,9 @@ def test_an_old_latent_attention_file():
 
 
 @pytest.mark.parametrize("spec", [None, "L4", "2 x L4", "8 x A100 80GB"])
-@pytest.mark.parametrize("name", ["llama3.2-3b", "llama3-70b", "gpt-oss-120b", "gemma3:27b", "qwen3.6-35b-a3b", "deepseek-v3"])
+@pytest.mark.parametrize(
+    "name", ["llama3.2-3b", "llama3-70b", "gpt-oss-120b", "gemma3:27b", "qwen3.6-35b-a3b", "deepseek-v3"]
+)
 def test_places_add_up(spec, name):
     terms = hosts.plan(hosts.host(spec, memory_gib=1024), name)["numbers"]["models"][name]
     parts = {key: [place[key] for place in terms["places"]] for key in terms["places"][0]}
