@@ -15,7 +15,8 @@ import dataclasses
 import math
 import typing as t
 
-from . import calibration, calibration_words, capability, cpu_backend, generations, kv_cache, parallel, refusals, terms
+from . import calibration, calibration_words, capability, cpu_backend, explain, generations, kv_cache, parallel
+from . import refusals, terms
 from .cpu_backend import BLOCK
 from .cuda import GGUF, check_context
 from .facts import Host, Model
@@ -143,8 +144,11 @@ def _work_out(model: Model, host: Host, wishes: Wishes, draft: Draft) -> CpuFit:
     sequences = int(wishes.fixed("max_num_seqs") or wishes.concurrency or _USUAL_REQUESTS[wishes.prefer])
     context = wishes.context or min(context_limit(model), _USUAL_CONTEXT)
     tokens = int(wishes.fixed("max_num_batched_tokens") or max(2048 * split.tp, min(sequences, _MOST_REQUESTS)))
-    if cpu_backend.plain_mla(model, host) and not wishes.fixed("max_num_batched_tokens"):
-        tokens = max(tokens, context)  # no chunked prefill there: a prompt is one step
+    if cpu_backend.plain_mla(model, host) or wishes.fixed("enable_chunked_prefill") is False:  # a prompt is one step
+        if not wishes.fixed("max_num_batched_tokens"):
+            tokens = max(tokens, context)
+        elif wishes.fixed("enable_chunked_prefill") is False:
+            context = min(context, tokens)
     batch = Batch(sequences, tokens, eager=True)
     engine = Engine(generations.of(wishes.version), None, split, dtype)
     activation = terms.activation_bytes(model, batch, engine)
@@ -325,6 +329,7 @@ def _explain(model: Model, host: Host, fit: CpuFit, wishes: Wishes, draft: Draft
         )
     if cpu_backend.plain_mla(model, host):
         say("Chunked prefill and prefix caching are off: the CPU backend's MLA kernels lack them.")
+    explain.uncounted(wishes, draft, on_cpu=True)
     calibration_words.cpu(fit.layout, wishes.measured, draft.configuration or {}, draft)
 
 

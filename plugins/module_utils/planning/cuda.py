@@ -141,19 +141,48 @@ def _candidates(
 ) -> t.List[Candidate]:
     """Every way worth working out; never empty."""
     whole = [group for group in groups if not group[0].device.is_slice]
+    replicas = int(wishes.fixed("data_parallel_size") or 1)
+    if replicas > 1 and not _parallel_fixed(wishes):
+        found = _replicated(model, host, groups, whole, replicas, wishes)
+        return found or [_fixed_candidate(model, host, groups, whole, wishes, draft)]
     if _parallel_fixed(wishes):
         return [_fixed_candidate(model, host, groups, whole, wishes, draft)]
+    forced = bool(wishes.fixed("enable_expert_parallel"))
     if isinstance(wishes.gpus, tuple):
         group = groups[0]
         if len(group) > 1 and any(devices.exclusive(seat.device) for seat in group):
             draft.refuse(refusals.exclusive(group))
-        return [_of(model, group, len(group), host)]
+        return [_of(model, group, len(group), host, forced)]
     if isinstance(wishes.gpus, int):
-        return _counted(model, host, groups, whole, wishes.gpus, draft)
+        return _counted(model, host, groups, whole, wishes, draft)
     result = []
     for group in groups:
         most = 1 if any(devices.exclusive(seat.device) for seat in group) else len(group)
-        for split in parallel.splits(model, most, only_ranks=False):
+        for split in parallel.splits(model, most, only_ranks=False, expert_parallel=forced):
+            seats, linked = devices.choose(group, split.ranks, host.nvswitches)
+            result.append(Candidate(tuple(seats), split, linked))
+    return result
+
+
+def _replicated(
+    model: Model,
+    host: Host,
+    groups: t.Sequence[t.List[Seat]],
+    whole: t.Sequence[t.List[Seat]],
+    replicas: int,
+    wishes: Wishes,
+) -> t.List[Candidate]:
+    """``data_parallel_size`` alone is fixed: every split of which there is room for so many."""
+    result = []
+    for group in groups[:1] if isinstance(wishes.gpus, tuple) else whole:
+        if group[0].device.is_slice or any(devices.exclusive(seat.device) for seat in group):
+            continue
+        number = len(group) if isinstance(wishes.gpus, tuple) else wishes.gpus or len(group)
+        if number > len(group):
+            continue
+        forced = bool(wishes.fixed("enable_expert_parallel"))
+        for split in parallel.splits(model, number // replicas, wishes.gpus is not None, forced):
+            split = dataclasses.replace(split, dp=replicas)
             seats, linked = devices.choose(group, split.ranks, host.nvswitches)
             result.append(Candidate(tuple(seats), split, linked))
     return result
@@ -164,12 +193,13 @@ def _counted(
     host: Host,
     groups: t.Sequence[t.List[Seat]],
     whole: t.Sequence[t.List[Seat]],
-    number: int,
+    wishes: Wishes,
     draft: Draft,
 ) -> t.List[Candidate]:
     """``gpus: N``: exactly that many of one model."""
+    number, forced = int(wishes.gpus), bool(wishes.fixed("enable_expert_parallel"))  # type: ignore[arg-type]
     if number == 1:
-        return [_of(model, group, 1, host) for group in groups]
+        return [_of(model, group, 1, host, forced) for group in groups]
     large = [group for group in whole if len(group) >= number]
     if not large:
         everything = [seat for group in whole for seat in group]
@@ -180,15 +210,15 @@ def _counted(
         else:
             draft.refuse(refusals.too_few(number, everything, "gpus: %d" % number))
         largest = max(whole or groups, key=len)
-        return [_of(model, largest, min(number, len(largest)), host)]
+        return [_of(model, largest, min(number, len(largest)), host, forced)]
     if all(any(devices.exclusive(seat.device) for seat in group) for group in large):
         draft.refuse(refusals.exclusive(large[0]))
-    return [_of(model, group, number, host) for group in large]
+    return [_of(model, group, number, host, forced) for group in large]
 
 
-def _of(model: Model, group: t.Sequence[Seat], number: int, host: Host) -> Candidate:
+def _of(model: Model, group: t.Sequence[Seat], number: int, host: Host, forced: bool) -> Candidate:
     seats, linked = devices.choose(group, number, host.nvswitches)
-    found = parallel.splits(model, number, only_ranks=True)
+    found = parallel.splits(model, number, only_ranks=True, expert_parallel=forced)
     return Candidate(tuple(seats), found[0] if found else Split(1, 1), linked)
 
 
@@ -207,7 +237,7 @@ def _fixed_candidate(
     if pp is None:
         given = len(groups[0]) if isinstance(wishes.gpus, tuple) else wishes.gpus or tp * dp
         pp = max(1, given // (tp * dp))
-    forced = bool(wishes.fixed("enable_expert_parallel"))
+    forced = bool(wishes.fixed("enable_expert_parallel")) and bool(model.moe)
     problem = parallel.tp_problem(model, tp, forced)
     expert_parallel = forced
     if problem and not forced and model.moe and not parallel.tp_problem(model, tp, expert_parallel=True):

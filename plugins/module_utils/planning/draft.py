@@ -18,25 +18,41 @@ import typing as t
 from .facts import Group, Model
 
 _ONE_LAYER = ("mtp", "eagle", "eagle3")
+_WITHOUT_MEMORY = (None, "ngram", "ngram_gpu", "suffix")
+
+
+# Options of their own for what ``speculative_config`` says (vllm 0.33 engine/arg_utils.py create_speculative_config).
+_ALONE = {"spec_method": "method", "spec_model": "model", "spec_tokens": "num_speculative_tokens"}
+
+
+def _speculative(settings: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    stated = settings.get("speculative_config")
+    result = {str(key).replace("-", "_"): value for key, value in stated.items()} if isinstance(stated, dict) else {}
+    result.update({key: settings[name] for name, key in _ALONE.items() if settings.get(name) is not None})
+    return result
 
 
 def method(settings: t.Mapping[str, t.Any]) -> t.Optional[str]:
     """``speculative_config.method``, with the names that models have for MTP as ``mtp``."""
-    speculative = settings.get("speculative_config")
-    if not isinstance(speculative, dict):
+    speculative = _speculative(settings)
+    if not speculative:
         return None
     found = str(speculative.get("method") or ("draft_model" if speculative.get("model") else "ngram")).lower()
     return "mtp" if found.endswith("_mtp") else found
 
 
+def without_memory(settings: t.Mapping[str, t.Any]) -> bool:
+    """Whether there is no draft, or one by n-grams, which has neither weights nor a KV cache."""
+    return method(settings) in _WITHOUT_MEMORY
+
+
 def counted(settings: t.Mapping[str, t.Any]) -> bool:
-    """Whether the draft's memory is in the plan; n-gram drafts have none."""
-    return method(settings) in (None, "ngram", "ngram_gpu", "suffix") + _ONE_LAYER
+    """Whether the draft's memory is in the plan."""
+    return without_memory(settings) or method(settings) in _ONE_LAYER
 
 
 def tokens(settings: t.Mapping[str, t.Any]) -> int:
-    speculative = settings.get("speculative_config")
-    return int(speculative.get("num_speculative_tokens") or 0) if isinstance(speculative, dict) else 0
+    return int(_speculative(settings).get("num_speculative_tokens") or 0)
 
 
 def added(model: Model, settings: t.Mapping[str, t.Any]) -> Model:

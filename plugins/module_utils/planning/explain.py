@@ -65,6 +65,10 @@ def _gpus(host: Host, fit: Fit, groups: t.Sequence[t.Sequence[Seat]], wishes: Wi
 
 def _split(model: Model, fit: Fit, groups: t.Sequence[t.Sequence[Seat]], wishes: Wishes) -> str:
     split = fit.split
+    if split.dp > 1:
+        return "data_parallel_size %d, fixed in settings: so many replicas of tensor_parallel_size %d x %s %d." % (
+            split.dp, split.tp, "pipeline_parallel_size", split.pp
+        )  # fmt: skip
     if wishes.fixed("tensor_parallel_size") or wishes.fixed("pipeline_parallel_size"):
         return "tensor_parallel_size %d x pipeline_parallel_size %d, fixed in settings." % (split.tp, split.pp)
     weights = "%s of weights per GPU" % gib(fit.budget.weights)
@@ -200,9 +204,35 @@ def _warn(fit: Fit, wishes: Wishes, concurrency: float, plan: Draft) -> None:
             "The draft of settings.speculative_config (%s) is not counted: its weights and its KV cache come on top."
             % speculation.method(wishes.settings)
         )
+    uncounted(wishes, plan)
     foreign = [seat for seat in fit.seats if seat.foreign]
     if foreign:
         plan.warnings.append(
             "Other processes hold GPU memory: %s. What they take later, the engine lacks."
             % devices.foreign_text(foreign)
+        )
+
+
+# Options that change what memory holds, and of which the numbers know nothing.
+_UNCOUNTED = (
+    "cpu_offload_gb", "offload_group_size", "num_gpu_blocks_override", "decode_context_parallel_size",
+    "prefill_context_parallel_size", "nnodes", "kv_cache_dtype_skip_layers", "cudagraph_capture_sizes",
+)  # fmt: skip
+
+
+_UNCOUNTED_ON_CPU = ("data_parallel_size", "speculative_config", "spec_method", "spec_model")
+
+
+def uncounted(wishes: Wishes, plan: Draft, on_cpu: bool = False) -> None:
+    """Says which of the fixed settings the numbers leave out."""
+    names = _UNCOUNTED + (_UNCOUNTED_ON_CPU if on_cpu else ())
+    named = [name for name in names if wishes.fixed(name) not in (None, 0, 1)]
+    if on_cpu and wishes.fixed("enable_lora"):
+        named.append("enable_lora")
+    if on_cpu and speculation.without_memory(wishes.settings):
+        named = [name for name in named if not name.startswith("spec")]
+    if named:
+        plan.warnings.append(
+            "Not counted: %s. The engine does as they say, the numbers here are those without."
+            % ", ".join("settings.%s" % name for name in named)
         )

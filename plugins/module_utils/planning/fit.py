@@ -113,6 +113,8 @@ def work_out(
         return calibration.corrected(estimate, wishes.measured, wanted)
 
     limit = context_limit(model)
+    if wishes.fixed("enable_chunked_prefill") is False and wishes.fixed("max_num_batched_tokens"):
+        limit = min(limit, int(wishes.fixed("max_num_batched_tokens")))  # a prompt must fit in one step
     sequences = wishes.fixed("max_num_seqs") or wishes.concurrency or batching.sequence_cap(wishes.prefer, total)
     choices = _token_choices(model, seats, layout, sequences, total, wishes)
     seen: t.Optional[t.Tuple[Batch, Budget, int, int]] = None

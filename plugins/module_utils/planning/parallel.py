@@ -90,27 +90,27 @@ def _piece_problem(what: str, size: int, tp: int, block: int) -> t.Optional[str]
     return None
 
 
-def splits(model: Model, ranks: int, only_ranks: bool) -> t.List[Split]:
+def splits(model: Model, ranks: int, only_ranks: bool, expert_parallel: bool = False) -> t.List[Split]:
     """The ways to lay the model over up to ``ranks`` GPUs (exactly ``ranks`` with ``only_ranks``), best first.
 
     Fewer GPUs first; for one number of GPUs the largest tensor parallel size first, pipeline stages only for the rest;
-    expert parallelism only where the experts cannot be cut.
+    expert parallelism only where the experts cannot be cut, or where it is asked for.
     """
     result = []
     for number in [ranks] if only_ranks else range(1, ranks + 1):
         for tp in range(number, 0, -1):
             if number % tp or number // tp > model.layers:
                 continue
-            split = possible(model, tp, number // tp)
+            split = possible(model, tp, number // tp, expert_parallel)
             if split:
                 result.append(split)
                 break
     return result
 
 
-def possible(model: Model, tp: int, pp: int) -> t.Optional[Split]:
+def possible(model: Model, tp: int, pp: int, expert_parallel: bool = False) -> t.Optional[Split]:
     """The split of these sizes, with expert parallelism if that is what makes it possible; None when nothing does."""
-    if tp_problem(model, tp) is None:
+    if tp_problem(model, tp) is None and not (expert_parallel and model.moe):
         return Split(tp, pp)
     if model.moe and tp_problem(model, tp, expert_parallel=True) is None:
         return Split(tp, pp, expert_parallel=True)

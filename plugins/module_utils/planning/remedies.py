@@ -176,8 +176,9 @@ _SIZES = frozenset(
 
 def _more_gpus(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], wishes: Wishes) -> t.Optional[str]:
     """The smallest larger number of equal GPUs of this host that holds it."""
-    if fit.seats[0].device.is_slice:
+    if fit.seats[0].device.is_slice or fit.split.dp > 1:
         return None
+    forced = bool(wishes.fixed("enable_expert_parallel"))
     free = dataclasses.replace(
         wishes,
         settings={
@@ -189,7 +190,7 @@ def _more_gpus(model: Model, host: Host, fit: Fit, seats: t.Sequence[Seat], wish
         for device in host.nvidia
         if not device.is_slice and devices.why_unusable(device) is None and device.name == fit.seats[0].device.name
     ]
-    for split in parallel.splits(model, len(equal), only_ranks=False):
+    for split in parallel.splits(model, len(equal), only_ranks=False, expert_parallel=forced):
         if split.ranks <= fit.split.ranks:
             continue
         chosen, linked = devices.choose(equal, split.ranks, host.nvswitches)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 import typing as t
 
@@ -24,6 +25,13 @@ FAMILIES = ("0.32", "0.33")
 NEWEST = {"cuda": "0.33.0", "cpu": "0.32.0"}
 
 OLDEST = (0, 2)
+
+# Numbers that vLLM only takes from 1 on (config/*.py, "ge=1" and "gt=0").
+_FROM_ONE = frozenset(
+    "block_size data_parallel_size decode_context_parallel_size mamba_block_size max_cudagraph_capture_size "
+    "max_lora_rank max_loras max_model_len max_num_batched_tokens max_num_seqs nnodes num_gpu_blocks_override "
+    "pipeline_parallel_size prefill_context_parallel_size spec_tokens tensor_parallel_size".split()
+)
 
 _VERSION = re.compile(r"^v?((\d+)\.(\d+))(\.\d+[\w.]*)?(\+(\w+))?$")
 
@@ -122,12 +130,12 @@ def check_value(name: str, value: t.Any) -> t.Any:
     if kind == "human":
         if name == "max_model_len" and str(value).strip().lower() in ("auto", "-1"):
             raise GpufleetError("settings.max_model_len=auto: use the option context: auto, the plan writes a number.")
-        return parse_number("settings." + name, value)
+        return _in_range(name, parse_number("settings." + name, value))
     if kind in ("int", "float"):
         if isinstance(value, bool):
             raise _wrong(name, value, "a number")
         try:
-            return int(str(value)) if kind == "int" else float(str(value))
+            return _in_range(name, int(str(value)) if kind == "int" else float(str(value)))
         except ValueError:
             raise _wrong(name, value, "a whole number" if kind == "int" else "a number") from None
     if kind in ("list", "csv", "repeat"):
@@ -137,6 +145,30 @@ def check_value(name: str, value: t.Any) -> t.Any:
         return items
     if kind == "str" and isinstance(value, (dict, list, tuple)):
         raise _wrong(name, value, "text")
+    if kind == "json":
+        return _check_json(name, value)
+    return value
+
+
+def _in_range(name: str, value: t.Any) -> t.Any:
+    if name in _FROM_ONE and value < 1:
+        raise _wrong(name, value, "1 or more")
+    return value
+
+
+def _check_json(name: str, value: t.Any) -> t.Any:
+    """A JSON object that is written as text is the same object: what the planner reads must not hide in it."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise GpufleetError("settings.%s=%s is no JSON: %s." % (name, value, error)) from None
+    if name == "speculative_config":
+        if not isinstance(value, dict) or not value:
+            raise _wrong(name, value, "a dictionary, for example {method: ngram, num_speculative_tokens: 4}")
+        tokens = value.get("num_speculative_tokens")
+        if tokens is not None and (isinstance(tokens, bool) or not str(tokens).isdigit() or int(tokens) < 1):
+            raise _wrong(name + ".num_speculative_tokens", tokens, "a whole number, 1 or more")
     return value
 
 

@@ -103,7 +103,7 @@ def group_share(model: Model, group: Group, split: Split, dtype: str, online: t.
         size = size * _padding(model, group, split)
         if split.expert_parallel and model.moe:
             return int(size * ceil_div(model.moe.experts, tp * split.dp)) // model.moe.experts
-        return int(size // tp)
+        return int(size // (tp * split.dp))  # replicas share the experts (flatten_tp_across_dp_and_pcp)
     return size
 
 
@@ -115,7 +115,7 @@ def _padding(model: Model, group: Group, split: Split) -> float:
     """
     if not group.quantized or not model.quantization or model.quantization.method != "mxfp4" or not model.moe:
         return 1
-    inner = model.moe.intermediate_size // (1 if split.expert_parallel else split.tp)
+    inner = model.moe.intermediate_size // (1 if split.expert_parallel else split.tp * split.dp)
     if not inner or group.name.endswith(".bias"):
         return 1
     return round_up(model.hidden_size, 256) / model.hidden_size * round_up(inner, 128) / inner

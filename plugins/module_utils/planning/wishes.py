@@ -55,9 +55,11 @@ def read_wishes(options: t.Mapping[str, t.Any], variant: str) -> Wishes:
     utilization = settings.get("gpu_memory_utilization")
     if utilization is not None and not 0 < utilization <= 1:
         raise GpufleetError("settings.gpu_memory_utilization=%s: give a number above 0, up to 1." % utilization)
+    concurrency = parse_wish("concurrency", options.get("concurrency"))
+    _check_batch(context, concurrency, settings)
     return Wishes(
         context=context,
-        concurrency=parse_wish("concurrency", options.get("concurrency")),
+        concurrency=concurrency,
         gpus=_read_gpus(options.get("gpus")),
         prefer=prefer,
         version=version,
@@ -68,6 +70,26 @@ def read_wishes(options: t.Mapping[str, t.Any], variant: str) -> Wishes:
         cuda_compatibility=bool(options.get("cuda_compatibility")),
         measured=calibration.read(options.get("measured")),
     )
+
+
+def _check_batch(context: t.Optional[int], concurrency: t.Optional[int], settings: t.Mapping[str, t.Any]) -> None:
+    """Settings that vLLM refuses together (config/scheduler.py verify_max_model_len)."""
+    sequences, tokens = settings.get("max_num_seqs"), settings.get("max_num_batched_tokens")
+    if sequences is not None and concurrency is not None and sequences != concurrency:
+        raise GpufleetError(
+            "concurrency=%d and settings.max_num_seqs=%d disagree: set one of them." % (concurrency, sequences)
+        )
+    requests = sequences or concurrency
+    if tokens is not None and requests is not None and tokens < requests:
+        raise GpufleetError(
+            "settings.max_num_batched_tokens=%d is less than the %d requests of %s: each needs a token in a step."
+            % (tokens, requests, "concurrency" if sequences is None else "settings.max_num_seqs")
+        )
+    if settings.get("enable_chunked_prefill") is False and tokens and context and tokens < context:
+        raise GpufleetError(
+            "settings.max_num_batched_tokens=%d is less than the context of %d, which must fit in one step with "
+            "settings.enable_chunked_prefill=false: give %d or more." % (tokens, context, context)
+        )
 
 
 def _read_gpus(value: t.Any) -> t.Union[None, int, t.Tuple[str, ...]]:

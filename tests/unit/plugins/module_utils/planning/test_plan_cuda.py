@@ -336,6 +336,20 @@ def test_fingerprint_knows_inputs_and_ignores_the_moment():
         ({"context": 4096, "settings": {"max_model_len": 8192}}, "disagree"),
         ({"settings": {"gpu_memory_utilization": 1.5}}, "above 0, up to 1"),
         ({"settings": {"swap_space": 4}}, "kv_offloading_size"),
+        ({"settings": {"tensor_parallel_size": -1}}, "tensor_parallel_size=-1: give 1 or more"),
+        ({"settings": {"max_num_batched_tokens": 0}}, "max_num_batched_tokens=0: give 1 or more"),
+        ({"settings": {"max_num_batched_tokens": 64, "max_num_seqs": 256}}, "64 is less than the 256 requests"),
+        ({"concurrency": 8, "settings": {"max_num_seqs": 4}}, "max_num_seqs=4 disagree"),
+        (
+            {"context": 4096, "settings": {"enable_chunked_prefill": False, "max_num_batched_tokens": 1024}},
+            "1024 is less than the context of 4096",
+        ),
+        ({"settings": {"speculative_config": "mtp"}}, "speculative_config=mtp: give a dictionary"),
+        ({"settings": {"speculative_config": "{mtp}"}}, "is no JSON"),
+        (
+            {"settings": {"speculative_config": {"method": "mtp", "num_speculative_tokens": "two"}}},
+            "num_speculative_tokens=two: give a whole number",
+        ),
     ],
 )
 def test_options_that_make_no_sense(options, message):
@@ -350,3 +364,73 @@ def test_facts_of_another_kind_are_named():
         vllm.make_plan(HOSTS["1 x L40S"], HOSTS["1 x L40S"])
     with pytest.raises(GpufleetError, match="model lacks or misstates 'head_size'"):
         vllm.make_plan(HOSTS["1 x L40S"], {key: value for key, value in LLAMA.items() if key != "head_size"})
+
+
+def test_a_prompt_fits_in_one_step_without_chunked_prefill():
+    found = plan("1 x L40S", LLAMA, settings={"enable_chunked_prefill": False, "max_num_batched_tokens": 4096})
+    assert found["settings"]["max_model_len"] == 4096
+    for fixed, wanted in (({}, 8192), ({"max_num_batched_tokens": 4096}, 4096)):
+        settings = dict(fixed, enable_chunked_prefill=False)
+        found = plan("1 x L40S", LLAMA, variant="cpu", settings=settings)["settings"]
+        assert (found["max_model_len"], found["max_num_batched_tokens"]) == (wanted, wanted)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"speculative_config": '{"method": "eagle", "num_speculative_tokens": 3}'},
+        {"spec_method": "eagle", "spec_tokens": 3},
+    ],
+)
+def test_every_way_to_name_a_draft_counts(settings):
+    numbers = plan("1 x L40S", LLAMA, settings=settings)["numbers"]
+    named = {"speculative_config": {"method": "eagle", "num_speculative_tokens": 3}}
+    assert numbers == plan("1 x L40S", LLAMA, settings=named)["numbers"]
+    assert numbers["weights_bytes_per_gpu"] > plan("1 x L40S", LLAMA)["numbers"]["weights_bytes_per_gpu"]
+
+
+def test_replicas_in_one_engine_take_gpus_of_their_own():
+    found = plan("4 x L40S", LLAMA, settings={"data_parallel_size": 2})
+    assert len(found["devices"]) == 2 and found["settings"]["tensor_parallel_size"] == 1
+    assert "data_parallel_size 2, fixed in settings" in " ".join(found["reasons"])
+    again = plan("4 x L40S", LLAMA, gpus=found["devices"], settings=found["settings"])
+    assert (again["settings"], again["numbers"]) == (found["settings"], found["numbers"])
+    whole = plan("4 x L40S", LLAMA, gpus=4, settings={"data_parallel_size": 2})
+    assert len(whole["devices"]) == 4 and whole["settings"]["tensor_parallel_size"] == 2
+    assert plan("1 x L40S", LLAMA, settings={"data_parallel_size": 2})["refusal"]["code"] == "gpus_not_found"
+
+
+def test_what_the_numbers_leave_out_is_named():
+    assert not plan("1 x L40S", LLAMA, settings={"cpu_offload_gb": 0})["warnings"]
+    warnings = plan("1 x L40S", LLAMA, settings={"cpu_offload_gb": 8, "num_gpu_blocks_override": 99})["warnings"]
+    assert warnings == [
+        "Not counted: settings.cpu_offload_gb, settings.num_gpu_blocks_override. "
+        "The engine does as they say, the numbers here are those without."
+    ]
+
+
+def test_expert_parallelism_that_is_asked_for_is_planned():
+    asked = {"enable_expert_parallel": True}
+    found = plan("4 x L40S", MIXTRAL, gpus=4, settings=asked)
+    assert found["configuration"]["enable_expert_parallel"]
+    again = plan("4 x L40S", MIXTRAL, gpus=found["devices"], settings=found["settings"])
+    assert again["configuration"] == found["configuration"]
+    assert not plan("1 x L40S", LLAMA, settings=asked)["configuration"]["enable_expert_parallel"]
+
+
+def test_replicas_share_the_experts():
+    """vllm 0.33 fused_moe/config.py: without expert parallelism each expert is cut over the GPUs of all replicas."""
+    sizes = {"tensor_parallel_size": 1, "data_parallel_size": 4}
+    cut = plan("4 x L40S", MIXTRAL, settings=sizes)["numbers"]["weights_bytes_per_gpu"]
+    whole = plan("4 x L40S", MIXTRAL, settings=dict(sizes, enable_expert_parallel=True))["numbers"]
+    assert cut == whole["weights_bytes_per_gpu"] < 30 * 2**30
+
+
+def test_what_the_numbers_of_a_cpu_leave_out_is_named():
+    def warnings(**settings):
+        found = plan("1 x L40S", LLAMA, variant="cpu", settings=settings)["warnings"]
+        return [text for text in found if "counted" in text]
+
+    assert not warnings(speculative_config={"method": "ngram", "num_speculative_tokens": 3})
+    assert "settings.speculative_config" in warnings(speculative_config={"method": "eagle", "model": "a/b"})[0]
+    assert "settings.enable_lora" in warnings(enable_lora=True)[0]
