@@ -133,7 +133,7 @@ def parallel(case: Dict) -> t.Tuple[int, int]:
 def hardware(case: Dict) -> Dict:
     """The case's GPUs, idle. Cards of other vendors count by their memory: the arithmetic does not ask who made them."""
     number = parallel(case)[0] * parallel(case)[1]
-    name = re.sub(r"\(.*?\)", "", str(case.get("gpu") or "")).split("/")[0].strip()
+    name = re.sub(r"\(.*?\)|^\d+ ?[x×] ?", "", str(case.get("gpu") or "")).split("/")[0].strip()
     stated = case.get("gpu_mem_gib")
     try:
         card = gpus.find(name)
@@ -187,6 +187,9 @@ def replay(case: Dict, configs: Dict) -> Dict:
         plan = vllm.make_plan(machine, model, {"engine_version": version.text, "settings": settings})
     except GpufleetError as error:
         row["problem"] = str(error).splitlines()[0][:100]
+        return row
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of one case, which must not hide the others
+        row["problem"] = "defect: %r" % error
         return row
     numbers = plan["numbers"]
     row.update(plan=plan, model=model, settings=settings, numbers=numbers)
