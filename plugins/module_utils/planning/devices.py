@@ -55,6 +55,8 @@ def read_claims(entries: t.Iterable[t.Mapping[str, t.Any]]) -> t.List[Claim]:
             )
         if fraction is not None and not 0 <= float(fraction) <= 1:
             raise GpufleetError("reserved fraction=%s: give a number from 0 to 1." % fraction)
+        if size is not None and int(size) < 0:
+            raise GpufleetError("reserved bytes=%s: give 0 or more." % size)
         claims.append(
             Claim(
                 str(entry["device"]),

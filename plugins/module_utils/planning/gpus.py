@@ -128,6 +128,7 @@ _SHORT = {
 }
 # Which of several sizes is meant where none is said.
 _USUAL = ("V100 32GB", "A100 80GB", "A100 PCIe 80GB", "H20 96GB", "GH200 96GB")
+_EDITION = re.compile(r"(max q )?(server|workstation) edition$")
 _NOISE = re.compile(r"nvidia|geforce|tesla|amd|instinct|intel|laptop|gpu|graphics|sxm\d?|hbm\d\w?|generation|[^a-z0-9]")
 _SIZE = re.compile(r"\b(\d+) ?gi?b\b")
 _SPEC = re.compile(r"^\s*(?:(\d+)\s*[x*×]\s*)?(\S.*?)\s*$", re.IGNORECASE)
@@ -137,7 +138,7 @@ def _read(name: str) -> t.Tuple[str, t.Optional[int]]:
     """The name without what does not tell GPUs apart, and the size (GB) it states."""
     words = re.sub(r"[^a-z0-9]+", " ", name.lower())
     size = _SIZE.search(words)
-    return _NOISE.sub("", _SIZE.sub("", words)), int(size.group(1)) if size else None
+    return _NOISE.sub("", _EDITION.sub("", _SIZE.sub("", words).strip())), int(size.group(1)) if size else None
 
 
 _BY_KEY: t.Dict[str, t.List[Gpu]] = {}
@@ -158,6 +159,8 @@ def find(name: str) -> Gpu:
     """The GPU that ``name`` means: "L40S", "NVIDIA H100 80GB HBM3", "rtx-4090"; GpufleetError for an unknown one."""
     key, size = _read(name)
     sizes = _BY_KEY.get(key, [])
+    if not sizes and key.endswith("pcie"):  # "Tesla V100-PCIE-32GB": the same card, as long as no NVSwitch joins it
+        sizes = [gpu for gpu in _BY_KEY.get(key[:-4], []) if gpu.link != "nvswitch"]
     if size is None:
         found = [gpu for gpu in sizes if gpu.name in _USUAL] or sizes
     else:

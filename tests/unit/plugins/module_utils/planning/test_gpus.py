@@ -35,13 +35,16 @@ def test_every_gpu_is_found_by_its_own_name(gpu):
         ("MI300X 192GB", "MI300X"),
         ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada"),
         ("L40 48GB", "L40"),
+        ("Tesla V100-PCIE-32GB", "V100 32GB"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "RTX PRO 6000 Blackwell"),
+        ("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "RTX PRO 6000 Blackwell"),
     ],
 )
 def test_names_that_people_use(said, meant):
     assert gpus.find(said).name == meant
 
 
-@pytest.mark.parametrize("said", ["", "RTX 9999", "H100 40GB", "A100 24GB", "2 x", "0 x L4", "65 x L4"])
+@pytest.mark.parametrize("said", ["", "RTX 9999", "H100 40GB", "A100 24GB", "H800 PCIe", "2 x", "0 x L4", "65 x L4"])
 def test_what_is_not_there_is_said(said):
     with pytest.raises(GpufleetError) as caught:
         gpus.parse(said)

@@ -336,6 +336,7 @@ def test_fingerprint_knows_inputs_and_ignores_the_moment():
         ({"context": 4096, "settings": {"max_model_len": 8192}}, "disagree"),
         ({"settings": {"gpu_memory_utilization": 1.5}}, "above 0, up to 1"),
         ({"settings": {"swap_space": 4}}, "kv_offloading_size"),
+        ({"reserved": [{"device": "0", "bytes": -1}]}, "reserved bytes=-1: give 0 or more"),
         ({"settings": {"tensor_parallel_size": -1}}, "tensor_parallel_size=-1: give 1 or more"),
         ({"settings": {"max_num_batched_tokens": 0}}, "max_num_batched_tokens=0: give 1 or more"),
         ({"settings": {"max_num_batched_tokens": 64, "max_num_seqs": 256}}, "64 is less than the 256 requests"),
