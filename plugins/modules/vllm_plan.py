@@ -28,7 +28,7 @@ description:
 options:
   concurrency:
     description:
-      - Requests that are served at once. Becomes C(max_num_seqs).
+      - Requests that are served at once. Becomes C(max_num_seqs), which O(settings) then must not fix otherwise.
       - With V(auto) as many as the KV cache can feed, by the size of the GPU and O(prefer).
     type: str
     default: auto
@@ -133,7 +133,8 @@ options:
     description:
       - Options of C(vllm serve) that are fixed, by their names with dashes or underscores.
       - They are taken as given and planned around. An unknown or removed option is an error that names the
-        replacement.
+        replacement, and so are values that vLLM does not take, alone or together.
+      - What of them the numbers leave out, C(cpu_offload_gb) for example, is named in RV(plan.warnings).
     type: dict
     default: {}
   variant:

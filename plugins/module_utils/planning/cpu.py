@@ -20,7 +20,7 @@ from . import refusals, terms
 from .cpu_backend import BLOCK
 from .cuda import GGUF, check_context
 from .facts import Host, Model
-from .fit import context_limit, kv_dtype_of
+from .fit import context_limit, kv_dtype_of, whole_prompts
 from .kv_cache import CacheLayout
 from .terms import Batch, Engine, Range
 from .units import GIB, count, gib
@@ -144,10 +144,10 @@ def _work_out(model: Model, host: Host, wishes: Wishes, draft: Draft) -> CpuFit:
     sequences = int(wishes.fixed("max_num_seqs") or wishes.concurrency or _USUAL_REQUESTS[wishes.prefer])
     context = wishes.context or min(context_limit(model), _USUAL_CONTEXT)
     tokens = int(wishes.fixed("max_num_batched_tokens") or max(2048 * split.tp, min(sequences, _MOST_REQUESTS)))
-    if cpu_backend.plain_mla(model, host) or wishes.fixed("enable_chunked_prefill") is False:  # a prompt is one step
+    if cpu_backend.plain_mla(model, host) or whole_prompts(model, wishes):  # a prompt is one step
         if not wishes.fixed("max_num_batched_tokens"):
             tokens = max(tokens, context)
-        elif wishes.fixed("enable_chunked_prefill") is False:
+        elif whole_prompts(model, wishes):
             context = min(context, tokens)
     batch = Batch(sequences, tokens, eager=True)
     engine = Engine(generations.of(wishes.version), None, split, dtype)
@@ -321,7 +321,7 @@ def _explain(model: Model, host: Host, fit: CpuFit, wishes: Wishes, draft: Draft
     elif host.cores > fit.split.ranks:
         say("Threads bound to cores by vLLM, %s kept for the scheduler." % count(fit.split.ranks, "core"))
     concurrency = draft.numbers["max_concurrency"]
-    if fit.fits and concurrency < fit.batch.max_num_seqs:
+    if fit.fits and fit.layout.groups and concurrency < fit.batch.max_num_seqs:
         draft.warnings.append(
             "The KV cache holds %.1f of %d requests of the full %s tokens at once: more memory is not to be had. "
             "Shorter ones run at once, the rest waits in the queue."

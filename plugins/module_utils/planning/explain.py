@@ -189,7 +189,7 @@ def _warn(fit: Fit, wishes: Wishes, concurrency: float, plan: Draft) -> None:
             "A shorter context or a smaller max_num_seqs gives room."
             % (gib(fit.budget.kv.expected), gib(fit.budget.kv.low))
         )
-    if wishes.concurrency and concurrency < wishes.concurrency:
+    if fit.layout.groups and wishes.concurrency and concurrency < wishes.concurrency:
         plan.warnings.append(
             "%d requests at once are asked for; the KV cache holds %.1f of the full %s tokens. "
             "Shorter ones run at once, the rest waits in the queue."

@@ -113,7 +113,7 @@ def work_out(
         return calibration.corrected(estimate, wishes.measured, wanted)
 
     limit = context_limit(model)
-    if wishes.fixed("enable_chunked_prefill") is False and wishes.fixed("max_num_batched_tokens"):
+    if whole_prompts(model, wishes) and wishes.fixed("max_num_batched_tokens"):
         limit = min(limit, int(wishes.fixed("max_num_batched_tokens")))  # a prompt must fit in one step
     sequences = wishes.fixed("max_num_seqs") or wishes.concurrency or batching.sequence_cap(wishes.prefer, total)
     choices = _token_choices(model, seats, layout, sequences, total, wishes)
@@ -156,7 +156,7 @@ def work_out(
         layout=layout,
         batch=batch,
         context=context,
-        context_limit=limit,
+        context_limit=context_limit(model),
         start_short=start_short,
         promised=promised,
         fits=not start_short and not memory.missing and needed <= memory.kv.expected,
@@ -193,6 +193,12 @@ def needed_bytes(layout: CacheLayout, batch: Batch, context: int) -> int:
     if layout.recurrent and not batch.eager:
         needed = max(needed, batch.max_num_seqs * max(layout.bytes_per_block))
     return needed
+
+
+def whole_prompts(model: Model, wishes: Wishes) -> bool:
+    """Whether a prompt must fit in one step: bidirectional encoders cannot cut it (config/model.py
+    is_chunked_prefill_supported), and vLLM then refuses a max_model_len above max_num_batched_tokens."""
+    return wishes.fixed("enable_chunked_prefill") is False or set(model.layer_kinds) == {"none"}
 
 
 def context_limit(model: Model) -> int:
@@ -268,6 +274,8 @@ def choose_context(layout: CacheLayout, kv_bytes: int, limit: int, batch: Batch,
 
     Enough is the concurrency asked for, else 4 (latency 1); rather fewer requests than less than 8192 tokens.
     """
+    if not layout.groups:  # an encoder keeps nothing
+        return limit
     requests = wishes.concurrency or _COMFORTABLE[wishes.prefer]
     while True:
         context = layout.largest_context(kv_bytes, limit, batch.max_num_batched_tokens, requests)
@@ -287,7 +295,7 @@ def _token_choices(
     if fixed:
         return [int(fixed)]
     least = max(512, min(sequences, 2048), layout.block_size if model.linear else 0, 2048 if model.multimodal else 0)
-    if wishes.fixed("enable_chunked_prefill") is False:
+    if whole_prompts(model, wishes):
         least = max(least, wishes.context or context_limit(model))  # a prompt must fit in one step
     device = seats[0].device
     return batching.token_steps(wishes.prefer, batching.large_steps(total, device.name, device.capability), least)

@@ -87,7 +87,12 @@ def active(model: t.Mapping[str, t.Any], what: str = "parameters") -> int:
 def quality(candidate: Candidate) -> float:
     """Points of the model itself, by the rule above, or as the user says."""
     if candidate.get("quality") is not None:
-        return float(candidate["quality"])
+        try:
+            return float(candidate["quality"])
+        except (TypeError, ValueError):
+            raise GpufleetError(
+                "candidates: quality=%s of %s: give a number." % (candidate["quality"], candidate["id"])
+            ) from None
     model = candidate["forms"][0]["model"]
     held = max(1, int(model["parameters"]))
     size = math.sqrt(held * active(model)) if model.get("moe") else held

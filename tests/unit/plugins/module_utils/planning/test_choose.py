@@ -234,3 +234,9 @@ def test_nobody_left() -> None:
 def test_options_that_make_no_sense(options: t.Dict[str, t.Any], message: str) -> None:
     with pytest.raises(GpufleetError, match=message):
         chosen("L40S", FEW, **options)
+
+
+def test_a_quality_that_is_no_number() -> None:
+    own = candidates.read([{"id": "Qwen/Qwen3-8B", "quality": "good"}])
+    with pytest.raises(GpufleetError, match="quality=good of Qwen/Qwen3-8B: give a number"):
+        chosen("L40S", own)

@@ -11,6 +11,8 @@ import math
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
+from ansible_collections.gpufleet.llm.plugins.module_utils.models.catalogue.index import ENTRIES
+from ansible_collections.gpufleet.llm.plugins.module_utils.models.facts import facts_from_config
 from ansible_collections.gpufleet.llm.plugins.module_utils.planning import vllm
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import hosts
 
@@ -435,3 +437,14 @@ def test_what_the_numbers_of_a_cpu_leave_out_is_named():
     assert not warnings(speculative_config={"method": "ngram", "num_speculative_tokens": 3})
     assert "settings.speculative_config" in warnings(speculative_config={"method": "eagle", "model": "a/b"})[0]
     assert "settings.enable_lora" in warnings(enable_lora=True)[0]
+
+
+@pytest.mark.parametrize("variant", ["cuda", "cpu"])
+def test_an_encoder_takes_a_text_in_one_step(variant):
+    """Without chunked prefill vLLM refuses to start with a context above max_num_batched_tokens."""
+    bge = next(entry.config for entry in ENTRIES if entry.id == "BAAI/bge-m3")
+    found = plan("1 x L40S", facts_from_config(bge), variant=variant, concurrency=4)
+    assert found["settings"]["max_num_batched_tokens"] >= found["settings"]["max_model_len"] >= 8192
+    assert not found["warnings"]
+    short = plan("1 x L40S", facts_from_config(bge), variant=variant, settings={"max_num_batched_tokens": 1024})
+    assert short["settings"]["max_model_len"] == 1024
