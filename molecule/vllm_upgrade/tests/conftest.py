@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One host, and ansible-playbook as a person would run it."""
+"""The host that a directory of tests names, and ansible-playbook as a person would run it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ ENVIRONMENT = dict(
 class Host:
     """The host, with the questions that these tests ask it."""
 
-    def __init__(self):
-        self.testinfra = testinfra.get_host("podman://llm-debian12")
+    def __init__(self, name):
+        self.name = name
+        self.testinfra = testinfra.get_host("podman://" + name)
         self.run = self.testinfra.run
         self.output = self.testinfra.check_output
         self.file = self.testinfra.file
@@ -59,41 +60,51 @@ class Host:
 class Play:
     """What one run of ansible-playbook said."""
 
-    def __init__(self, process):
+    def __init__(self, process, host):
         self.rc = process.returncode
         self.text = process.stdout
-        recap = re.search(r"llm-debian12 +: ok=\d+ +changed=(\d+)", self.text)
+        recap = re.search(host + r" +: ok=\d+ +changed=(\d+)", self.text)
         self.changed = int(recap.group(1)) if recap else None
 
 
-def command(options, extra, playbook="converge.yml"):
+def command(host, options, extra, playbook="converge.yml"):
     words = ["ansible-playbook", "--inventory", str(ROOT / "molecule" / "inventory"), str(SCENARIO / playbook)]
-    return words + ["--extra-vars", json.dumps(extra)] + list(options)
+    return words + ["--limit", host, "--extra-vars", json.dumps(extra)] + list(options)
 
 
-@pytest.fixture(scope="session")
-def host():
-    return Host()
+@pytest.fixture(scope="module")
+def host(request):
+    return Host("llm-" + request.path.parent.name)
 
 
-@pytest.fixture(scope="session")
-def play():
+@pytest.fixture(scope="module")
+def play(host):
     def run(*options, playbook="converge.yml", **extra):
-        words = command(options, extra, playbook)
-        return Play(
-            subprocess.run(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        words = command(host.name, options, extra, playbook)
+        process = subprocess.run(
+            words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
+        return Play(process, host.name)
 
     return run
 
 
-@pytest.fixture(scope="session")
-def begin():
+@pytest.fixture(scope="module")
+def begin(host):
     """Starts ansible-playbook in a process group of its own, to be killed as a whole."""
 
     def start(**extra):
+        words = command(host.name, [], extra)
         return subprocess.Popen(
-            command([], extra), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            words, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def journal(request, host):
+    before = request.session.testsfailed
+    yield
+    if request.session.testsfailed > before:
+        print(host.run("journalctl --no-pager --lines 60 --unit 'vllm-*'").stdout)

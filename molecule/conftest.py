@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""With `-n 2`: the tests of one host in their order, for they build on one another, and two hosts side by side.
+
+The host is in a test's name, by its directory or its parameter. Tests that name none stay together by file.
+"""
+
+from __future__ import annotations
+
+import re
+
+from xdist.scheduler import LoadScopeScheduling
+
+
+class HostByHost(LoadScopeScheduling):
+    def _split_scope(self, nodeid):
+        host = re.search(r"debian\d+", nodeid)
+        return host.group() if host else nodeid.split("::")[0]
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return HostByHost(config, log)
