@@ -29,7 +29,7 @@ CASES = [
 def refused(play):
     """The run that tries all of them, and what it said to each."""
     run = play(playbook="refusals.yml", cases=[instances for instances, _message in CASES])
-    parts = re.split(r"TASK \[Note that case (\d+) was refused\]", run.text)
+    parts = re.split(r"TASK \[Note the refusal of case (\d+)\]", run.text)
     return run, {int(number): " ".join(text.split()) for number, text in zip(parts[1::2], parts[2::2])}
 
 
