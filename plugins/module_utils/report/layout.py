@@ -61,14 +61,14 @@ class Layout:
         for label, value in terms:
             _low, size, high = words.spread(value)
             if size or high:
-                rows.append(self.bar(label, value, total, start))
+                rows.append(self.one_bar(label, value, total, start))
                 start += size
         rows.append("  %-*s %10s" % (_LABEL, "Total", gib(total)))
         if missing:
             rows.append("  %-*s %10s" % (_LABEL, "Missing", gib(missing)))
         return "\n".join(row.rstrip() for row in rows)
 
-    def bar(self, label: str, value: Size, total: int, start: float = 0.0) -> str:
+    def one_bar(self, label: str, value: Size, total: int, start: float = 0.0) -> str:
         low, size, high = words.spread(value)
         first = min(self._bar - 1, max(0, round(start / total * self._bar)))
         last = min(self._bar, max(first + 1, round((start + size) / total * self._bar)))

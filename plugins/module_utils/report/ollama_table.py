@@ -117,7 +117,7 @@ def _memory(plan: Facts, position: int, layout: Layout) -> t.List[str]:
                 other = cards[place["device"]]
                 held = sum(_held(numbers, name, other["id"]) for name in others + [model["name"]])
                 taken = other["total_bytes"] - other["free_bytes"] + held
-                rows.append(layout.bar(labels[other["id"]] + ", in all", taken, other["total_bytes"]))
+                rows.append(layout.one_bar(labels[other["id"]] + ", in all", taken, other["total_bytes"]))
         found.append("\n".join(rows))
     if model["runs_on"] != "gpu":
         before = [
