@@ -52,6 +52,8 @@ def ensure(request, tmp_path, wheels):
             arguments["uv"] = UV
         arguments.update(options)
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
+        # Nobody will come to listen where a test lets it knock.
+        environ.update(PIP_RETRIES="0", UV_HTTP_RETRIES="0")
         process = subprocess.run(
             [sys.executable, python_env.__file__],
             input=json.dumps(arguments), capture_output=True, text=True, check=False,
