@@ -18,6 +18,10 @@ if _LINK.is_dir() and str(_LINK) not in sys.path:
     sys.path.insert(0, str(_LINK))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: seconds of processor time each; `make test` runs it, `make check` does not")
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> t.Iterator[t.Any]:
     """An empty Hugging Face Hub stand-in on loopback: fill it with ``hub.add("org/name", {path: bytes})``."""

@@ -13,11 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import hosts
 
 COLLECTIONS = next(path.parent for path in Path(hosts.__file__).parents if path.name == "ansible_collections")
 
 
+@pytest.mark.slow
 def test_one_table_and_one_page(tmp_path):
     (tmp_path / "ssh").write_text("#!/bin/sh\necho nobody is there >&2\nexit 255\n")
     (tmp_path / "ssh").chmod(0o755)

@@ -101,6 +101,7 @@ def test_killed_and_continued(hub, tmp_path):
     assert sorted(os.listdir(os.path.dirname(result["path"]))) == [".lock", commit, "main"]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(hub, tmp_path):
     commit = hub.add("org/tiny", FILES)
     hub.faults.append(Fault("slow", path="*.safetensors", rate=4e6, times=-1))

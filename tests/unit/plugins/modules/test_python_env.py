@@ -78,7 +78,8 @@ def imports(path, module):
 
 
 # pip's own environments take seconds each: only what differs between the two is tested with both.
-with_both = pytest.mark.parametrize("ensure", ["uv", "pip"], indirect=True)
+with_pip = pytest.param("pip", marks=pytest.mark.slow)
+with_both = pytest.mark.parametrize("ensure", ["uv", with_pip], indirect=True)
 
 
 @with_both
@@ -111,7 +112,7 @@ def test_excluded_packages_are_not_looked_for(ensure):
     assert packages_of(result) == {"engine": "1.0", "library": "1.5"}
 
 
-@pytest.mark.parametrize("ensure", ["pip"], indirect=True)
+@pytest.mark.parametrize("ensure", [with_pip], indirect=True)
 def test_excluded_packages_are_not_installed_by_pip(ensure, wheels):
     build_wheel(wheels, "cuda-only", "9")
     result = ensure(["engine==1.0"], exclude=["cuda_only"])
