@@ -19,6 +19,8 @@ from ..errors import GpufleetError
 
 MOST_BYTES = 16 * 1024 * 1024  # of one answer: a confused server must not fill the host's memory
 
+UPLOAD_PIECE_BYTES = 1024 * 1024
+
 
 def failure(verdict: str, detail: str, status: t.Optional[int] = None) -> GpufleetError:
     """What a look at an endpoint ended with, to be raised. ``verdict`` is one of probe.VERDICTS."""
@@ -115,6 +117,13 @@ class Answer:
         return self.body.decode("utf-8", errors="replace")
 
 
+class Upload:
+    """Bytes of a known number that are sent as they are read."""
+
+    def __init__(self, read: t.Callable[[int], bytes], size: int) -> None:
+        self.read, self.size = read, size
+
+
 class Stream:
     """An answer that is read as it comes. ``began`` is when the request had been sent, in monotonic seconds."""
 
@@ -123,6 +132,7 @@ class Stream:
     ) -> None:
         self.status = response.status
         self.began = client.began
+        self.most_bytes: t.Optional[int] = MOST_BYTES  # None for who reads hours of progress and keeps none of it
         self._client, self._connection, self._response = client, connection, response
         self._socket = client.socket
         self._read = 0
@@ -141,8 +151,9 @@ class Stream:
             if not piece:
                 return
             self._read += len(piece)
-            if self._read > MOST_BYTES:
-                raise failure("not_an_openai_endpoint", "the answer is longer than %d bytes" % MOST_BYTES, self.status)
+            if self.most_bytes is not None and self._read > self.most_bytes:
+                text = "the answer is longer than %d bytes" % self.most_bytes
+                raise failure("not_an_openai_endpoint", text, self.status)
             yield piece
 
     def whole(self, timeout_s: float) -> Answer:
@@ -171,10 +182,12 @@ class Client:
         finally:
             stream.close()
 
-    def open(self, method: str, path: str, body: t.Optional[bytes] = None) -> Stream:
+    def open(self, method: str, path: str, body: t.Union[None, bytes, Upload] = None) -> Stream:
         """Send a request and read the headers of the answer. Close the stream."""
         headers = {"Accept": "*/*", "Connection": "close", "User-Agent": "gpufleet-endpoint-check"}
-        if body is not None:
+        if isinstance(body, Upload):
+            headers.update({"Content-Type": "application/octet-stream", "Content-Length": str(body.size)})
+        elif body is not None:
             headers["Content-Type"] = "application/json"
         if self.security.key:
             headers["Authorization"] = "Bearer " + self.security.key
@@ -184,7 +197,12 @@ class Client:
                 connection.connect()
             self.socket = connection.sock
             with self.naming_failures("after the request %s %s" % (method, path)):
-                connection.request(method, self.address.prefix + path, body, headers)
+                try:
+                    connection.request(method, self.address.prefix + path, body, headers)
+                except ConnectionError:
+                    if not isinstance(body, Upload):
+                        raise
+                    # A server that refuses an upload answers before it has read it, and says why.
                 self.began = time.monotonic()
                 return Stream(self, connection, connection.getresponse())
         except BaseException:
@@ -195,6 +213,11 @@ class Client:
         return _Naming(self.address, moment, self.timeout_s)
 
     def _connection(self) -> http.client.HTTPConnection:
+        connection = self._made()
+        connection.blocksize = UPLOAD_PIECE_BYTES
+        return connection
+
+    def _made(self) -> http.client.HTTPConnection:
         address = self.address
         if address.scheme == "unix":
             return _UnixConnection(address.path, self.timeout_s)
