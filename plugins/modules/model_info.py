@@ -28,6 +28,7 @@ options:
   source:
     description:
       - A directory on the host, a C(.gguf) file on the host, or a repository of the hub as C(org/name).
+      - A file may bear another name when it begins as GGUF does, as the blobs in Ollama's store.
       - What begins with V(/), V(./), V(../) or V(~), and whatever exists on the host, is a path.
       - One of O(source), O(config) and O(manifest) is required.
     type: str

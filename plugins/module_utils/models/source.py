@@ -25,12 +25,20 @@ def describe_local(source: str, file: t.Optional[str] = None, check: bool = True
     """The facts of a directory, or of a .gguf file."""
     path = os.path.abspath(os.path.expanduser(source))
     if os.path.isfile(path):
-        if not path.endswith(".gguf"):
+        if not path.endswith(".gguf") and not _begins_as_gguf(path):  # (Ollama's blobs bear no such name.)
             raise GpufleetError("source=%s is a file but not a .gguf file: name its directory instead." % source)
         return describe(LocalTree(os.path.dirname(path)), os.path.basename(path), check, source=path)
     if not os.path.isdir(path):
         raise GpufleetError("source=%s does not exist on the host." % source)
     return describe(LocalTree(path), file, check)
+
+
+def _begins_as_gguf(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(4) == b"GGUF"
+    except OSError:
+        return False
 
 
 def describe(tree: Tree, file: t.Optional[str] = None, check: bool = True, source: t.Optional[str] = None) -> dict:

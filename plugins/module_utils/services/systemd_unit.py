@@ -71,6 +71,15 @@ def status(unit: str, files: t.Sequence[str], journal_lines: int, runner: Runner
     }
 
 
+def origin(unit: str, runner: Runner = run) -> t.Dict[str, str]:
+    """Where a unit comes from: its file, its drop-ins, the user it runs as, and its environment as one line each."""
+    names = ("LoadState", "FragmentPath", "DropInPaths", "User", "Environment")
+    shown = dict.fromkeys(names, "")
+    text = runner(["systemctl", "show", unit, "--property=" + ",".join(names)])
+    shown.update(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return shown
+
+
 def parse_show(text: str) -> t.Dict[str, str]:
     """Properties as ``systemctl show`` prints them. A unit that does not exist, or is no service, lacks some."""
     shown = {"MainPID": "0", "NRestarts": "0", "ExecMainStatus": "0", "ExecMainStartTimestampMonotonic": "0"}

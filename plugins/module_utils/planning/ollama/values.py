@@ -25,6 +25,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _TRUE = ("1", "t", "true", "yes", "on")
 _FALSE = ("0", "f", "false", "no", "off")
 _HOST = re.compile(r"^(?:(https?)://)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]*)(?::(\d+))?$")
+_ORIGIN = re.compile(r"^[a-z][a-z0-9+.-]*://[^\s/,]+$")
 _SIZES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$", re.IGNORECASE)
 
@@ -44,7 +45,7 @@ def text(kind: str, value: t.Any) -> str:
         return "on" if value else "off"
     if kind == "duration":
         return duration(value)
-    if kind in ("csv", "mib"):
+    if kind in ("csv", "mib", "origins"):
         return ",".join(str(item) for item in value)
     if kind == "debug":
         return str(int(value))
@@ -138,6 +139,15 @@ def _csv(option: str, value: t.Any) -> t.List[str]:
     return words
 
 
+def _origins(option: str, value: t.Any) -> t.List[str]:
+    """As gin-contrib/cors takes them: anything else makes the server panic when it starts."""
+    found = _csv(option, value)
+    for word in found:
+        if word != "*" and (not _ORIGIN.match(word) or word.count("*") > 1):
+            raise _wrong(option, word, "origins such as https://chat.example.org or http://192.168.*, or *")
+    return found
+
+
 def _mib(option: str, value: t.Any) -> t.List[int]:
     words = _csv(option, [value] if isinstance(value, int) else value)
     if not all(word.isdigit() for word in words):
@@ -195,6 +205,7 @@ _READERS: t.Dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "float": _float,
     "text": _text,
     "csv": _csv,
+    "origins": _origins,
     "mib": _mib,
     "path": _path,
     "host": _host,

@@ -28,7 +28,7 @@ VARIABLES: t.Dict[str, str] = {
     "OLLAMA_LLM_LIBRARY": "text",
     "OLLAMA_VULKAN": "bool",
     "OLLAMA_IGPU_ENABLE": "bool",
-    "OLLAMA_ORIGINS": "csv",
+    "OLLAMA_ORIGINS": "origins",
     "OLLAMA_NOPRUNE": "bool",
     "OLLAMA_NO_CLOUD": "bool",
     "OLLAMA_REMOTES": "csv",

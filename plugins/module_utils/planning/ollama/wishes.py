@@ -70,7 +70,7 @@ class Wishes:
 def read_wishes(options: t.Mapping[str, t.Any]) -> Wishes:
     """The module's options; GpufleetError for one that makes no sense."""
     version, warnings = _version(options.get("engine_version"))
-    fixed, old, notes = _settings(options.get("settings") or {})
+    fixed, old, notes = read_settings(options.get("settings") or {})
     warnings += notes
     context = _merged("context", parse_wish("context", options.get("context"), 4), fixed, "OLLAMA_CONTEXT_LENGTH")
     parallel = _merged("parallel", parse_wish("parallel", options.get("parallel")), fixed, "OLLAMA_NUM_PARALLEL")
@@ -141,7 +141,7 @@ def _merged(option: str, wish: t.Any, fixed: t.Dict[str, t.Any], variable: str) 
     return other if wish is None else wish
 
 
-def _settings(
+def read_settings(
     settings: t.Mapping[str, t.Any],
 ) -> t.Tuple[t.Dict[str, t.Any], t.Dict[str, int], t.List[str]]:
     """Variables in their own types, sizes asked for by retired variables, and what is to be said about them."""
