@@ -32,6 +32,10 @@ class Permissions:
         """The paths under ``root`` (and itself) that are not as they should be."""
         return [path for path, is_directory in _walk(root) if not self._right(path, is_directory)]
 
+    def fits(self, path: str) -> bool:
+        """Whether one path is as it should be."""
+        return self._right(path, os.path.isdir(path))
+
     def apply(self, paths: t.Iterable[str]) -> None:
         for path in paths:
             os.chown(path, self._uid(), self._gid())
