@@ -36,6 +36,7 @@ WRITTEN = {
     ],
     "path": [("/srv/models/", "/srv/models")],
     "csv": [("a, b", "a,b"), (["x"], "x")],
+    "origins": [("https://chat.example.org, *", "https://chat.example.org,*"), (["app://x"], "app://x")],
     "mib": [(2048, "2048"), ("1024,512", "1024,512"), ([1, 2], "1,2")],
     "kv_type": [("Q8_0", "q8_0"), ("f16", "f16")],
     "text": [("cuda_v13", "cuda_v13")],
