@@ -419,11 +419,14 @@ class Run:
 
     def last(self, **fields: t.Any) -> t.Dict[str, t.Any]:
         elapsed = self.elapsed
-        return dict(
-            self.line(done=True, done_reason=self.reason, **fields),
+        found = self.line(**fields, done=True, done_reason=self.reason)
+        if "context" in found:
+            found["context"] = found.pop("context")  # after done, as the server has it
+        found.update(
             total_duration=elapsed + self.load_ns, load_duration=self.load_ns, prompt_eval_count=self.prompt_tokens,
             prompt_eval_duration=max(1, elapsed // 4), eval_count=self.count, eval_duration=max(1, elapsed // 2),
         )  # fmt: skip
+        return found
 
 
 class Lines:
