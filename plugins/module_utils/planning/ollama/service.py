@@ -131,7 +131,8 @@ class _Reader:
         return given
 
     def _port(self, entry: t.Mapping[str, t.Any], where: str) -> int:
-        value = self._of(entry, "port") or 11434
+        value = self._of(entry, "port")
+        value = 11434 if value in (None, "") else value
         if isinstance(value, bool) or not re.match(r"^\d+$", str(value)) or not 0 < int(value) < 65536:
             self.problems.append("%s=%s: give a number from 1 to 65535." % (self._said(entry, "port", where), value))
             return 11434
