@@ -13,17 +13,16 @@ without a record was interrupted, and is built anew.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-import time
 import typing as t
 from dataclasses import dataclass
 
 from ..errors import GpufleetError
+from . import lock
 
 RECORD = ".gpufleet-env.json"
 SCHEMA = "gpufleet.environment/1"
@@ -154,31 +153,12 @@ def finish(path: str) -> None:
         os.unlink(_started(path))
 
 
-@contextlib.contextmanager
-def locked(path: str, timeout_s: int) -> t.Iterator[int]:
+def locked(path: str, timeout_s: int) -> t.ContextManager[int]:
     """Hold the environment's lock, so that a run left over from a killed playbook and its successor do not meet.
 
-    Yields the lock's descriptor: hand it to the installers, and a module that is killed leaves the lock with them.
+    Gives the lock's descriptor: hand it to the installers, and a module that is killed leaves the lock with them.
     """
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    name = os.path.join(os.path.dirname(path), ".%s.lock" % os.path.basename(path))
-    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise GpufleetError(
-                        "another process has been working on %s for lock_timeout=%d s (it holds %s). "
-                        "Wait for it, or end it, and run again." % (path, timeout_s, name)
-                    ) from None
-                time.sleep(0.5)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    return lock.held(os.path.join(os.path.dirname(path), ".%s.lock" % os.path.basename(path)), path, timeout_s)
 
 
 def _started(path: str) -> str:

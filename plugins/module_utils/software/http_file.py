@@ -1,0 +1,372 @@
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fetch a large file over HTTP and be sure of it: continued when it is cut, tried again, verified."""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import hashlib
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import time
+import typing as t
+import urllib.error
+import urllib.parse
+import urllib.request
+from base64 import b64encode
+from dataclasses import dataclass
+
+from ..engines.connection import Security
+from ..errors import GpufleetError
+from ..transfer import store
+from ..version import VERSION
+from . import sums
+
+_PIECE = 1024 * 1024
+_MOST_TEXT = 16 * 1024 * 1024
+_LONGEST_PAUSE_S = 60.0
+_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+Room = t.Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Access:
+    """How servers are reached."""
+
+    proxy: t.Optional[str] = None
+    ca_path: t.Optional[str] = None
+    username: t.Optional[str] = None
+    password: t.Optional[str] = None
+    timeout_s: int = 3600
+    stall_timeout_s: int = 60
+    retries: int = 5
+
+
+class NotThere(GpufleetError):
+    """The server says that there is no such file."""
+
+
+class _Again(Exception):
+    """An attempt that failed in a way that the next one may not."""
+
+    def __init__(self, detail: str, pause_s: t.Optional[float] = None, anew: bool = False) -> None:
+        super().__init__(detail)
+        self.pause_s = pause_s
+        self.anew = anew  # what came so far is of no use
+
+
+class _Redirect(urllib.request.HTTPRedirectHandler):
+    """Also 308, which Python 3.9 does not know; and never from TLS to none."""
+
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
+
+    def redirect_request(  # pylint: disable=too-many-positional-arguments
+        self, req: t.Any, fp: t.Any, code: int, msg: str, headers: t.Any, newurl: str
+    ) -> t.Optional[urllib.request.Request]:
+        old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme == "http"):
+            raise GpufleetError(
+                "%s redirects to %s://%s, which is not protected as it is: set url to a server that does not"
+                % (req.full_url, new.scheme, new.hostname)
+            )
+        request = super().redirect_request(req, fp, 302, msg, headers, newurl)
+        if request is not None and (old.scheme, old.netloc) == (new.scheme, new.netloc):
+            for name, value in req.unredirected_hdrs.items():
+                if name == "Authorization":
+                    request.add_unredirected_header(name, value)
+        return request
+
+
+class Web:
+    """All requests of one run: they share the time, the credentials and the count of bytes."""
+
+    def __init__(self, access: Access, sleep: t.Callable[[float], None] = time.sleep) -> None:
+        self.received = 0
+        self._access = access
+        self._sleep = sleep
+        self._deadline = time.monotonic() + access.timeout_s
+        handlers: t.List[urllib.request.BaseHandler] = [
+            _Redirect(),
+            urllib.request.HTTPSHandler(context=Security(ca_path=access.ca_path).context()),
+        ]
+        if access.proxy:
+            proxy = _proxy(access.proxy)
+            handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def text(self, url: str) -> str:
+        """A small file as text."""
+
+        def attempt() -> str:
+            content = b""
+            with self._open(url, {}) as response:
+                for piece in self._pieces(response, url, _expected(response)):
+                    content += piece
+                    if len(content) > _MOST_TEXT:
+                        raise GpufleetError("%s is larger than %d bytes: it is no list of sums" % (url, _MOST_TEXT))
+            return content.decode("utf-8", errors="replace")
+
+        return self._persist(url, attempt, lambda: 0)
+
+    def file(self, url: str, path: str, sha256: t.Optional[str], room: Room) -> str:
+        """Fetch ``url`` into ``path`` and return its sha256, the one asked for if one is.
+
+        ``room(missing, total)`` is asked before bytes are written, and raises when there is none. What a killed run
+        left at ``path`` is continued if it was meant to become the same bytes.
+        """
+        part = _Part(path, url, sha256)
+        try:
+            if part.open():
+                with contextlib.suppress(_Again):
+                    return self._finished(part, url)
+            while True:
+                continued = part.position > 0
+                self._persist(url, lambda: self._continue(part, url, room), lambda: part.best)
+                try:
+                    return self._finished(part, url)
+                except _Again as error:
+                    if not continued:  # what came whole and wrong will come wrong again
+                        raise GpufleetError(
+                            "%s and was removed. A proxy or a mirror in between may alter it or hold a damaged copy, "
+                            "or sha256 is that of another file" % error
+                        ) from None
+        finally:
+            part.close()
+
+    def _finished(self, part: _Part, url: str) -> str:
+        found = part.digest.hexdigest()
+        if part.sha256 and found != part.sha256:
+            part.remove()
+            part.open()
+            raise _Again("%s arrived wrong (sha256 expected %s, got %s)" % (url, part.sha256, found))
+        return found
+
+    def _continue(self, part: _Part, url: str, room: Room) -> None:
+        try:
+            self._receive(part, url, room)
+        except _Again as error:
+            if error.anew:
+                part.begin(url, None, None)
+            raise
+
+    def _receive(self, part: _Part, url: str, room: Room) -> None:
+        headers = {}
+        if part.position:
+            headers["Range"] = "bytes=%d-" % part.position
+            if part.etag and part.url == url:
+                headers["If-Range"] = part.etag
+        with self._open(url, headers) as response:
+            if response.status == 206:
+                start, total = _content_range(response)
+                if start != part.position or (part.size is not None and total != part.size):
+                    raise _Again("it is another file than when it was begun", 0, anew=True)
+            else:
+                total = _expected(response)
+                part.begin(url, total, response.headers.get("ETag"))
+            if total is not None:
+                room(total - part.position, total)
+            for piece in self._pieces(response, url, None if total is None else total - part.position):
+                part.write(piece)
+
+    def _pieces(self, response: t.Any, url: str, expected: t.Optional[int]) -> t.Iterator[bytes]:
+        count = 0
+        while expected is None or count < expected:
+            if time.monotonic() > self._deadline:
+                raise self._late(url)
+            with _network_failures(url, self._access.stall_timeout_s):
+                piece = response.read1(_PIECE if expected is None else min(_PIECE, expected - count))
+            if not piece:
+                break
+            count += len(piece)
+            self.received += len(piece)
+            yield piece
+        if expected is not None and count < expected:
+            raise _Again("the connection ended %d bytes before the end" % (expected - count))
+
+    def _open(self, url: str, headers: t.Dict[str, str]) -> t.Any:
+        request = urllib.request.Request(url, headers={**headers, "User-Agent": "gpufleet.llm/" + VERSION})
+        if self._access.username is not None:
+            both = "%s:%s" % (self._access.username, self._access.password or "")
+            request.add_unredirected_header("Authorization", "Basic " + b64encode(both.encode()).decode())
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise self._late(url)
+        with _network_failures(url, self._access.stall_timeout_s):
+            try:
+                return self._opener.open(request, timeout=min(left, self._access.stall_timeout_s))
+            except urllib.error.HTTPError as error:
+                error.close()
+                raise _refusal(error, url, headers) from None
+
+    def _persist(self, url: str, attempt: t.Callable[[], t.Any], progress: t.Callable[[], int]) -> t.Any:
+        """Try until it works, or until ``retries`` attempts in a row came no further."""
+        failures, reached = 0, progress()
+        while True:
+            try:
+                return attempt()
+            except _Again as error:
+                failures, reached = (failures + 1 if progress() <= reached else 1), max(reached, progress())
+                if failures > self._access.retries:
+                    raise GpufleetError("%s: %s. Given up after %d attempts" % (url, error, failures)) from None
+                pause = error.pause_s if error.pause_s is not None else min(_LONGEST_PAUSE_S, 2.0 ** (failures - 1))
+                if time.monotonic() + pause > self._deadline:
+                    raise self._late(url, ": %s" % error) from None
+                self._sleep(pause)
+
+    def _late(self, url: str, why: str = "") -> GpufleetError:
+        return GpufleetError(
+            "%s cannot be fetched within timeout=%d s%s. What came is kept, and the next run continues there; "
+            "set timeout higher if the line is slow" % (url, self._access.timeout_s, why)
+        )
+
+
+class _Part:
+    """A file that is being fetched, and beside it a note of what it shall become."""
+
+    def __init__(self, path: str, url: str, sha256: t.Optional[str]) -> None:
+        self.path, self.sha256 = path, sha256
+        self.url, self.size, self.etag = url, t.cast(t.Optional[int], None), t.cast(t.Optional[str], None)
+        self.position = self.best = 0
+        self.digest = hashlib.sha256()
+        self._file: t.Optional[t.Any] = None
+
+    @property
+    def _note(self) -> str:
+        return self.path + ".json"
+
+    def open(self) -> bool:
+        """Take up what is there; true when all its bytes are."""
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        self.close()
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._file = open(descriptor, "r+b", buffering=0)  # pylint: disable=consider-using-with
+        note = self._read_note()
+        if not self.sha256 or note.get("sha256") != self.sha256:  # nothing says what these bytes are
+            self.begin(self.url, None, None)
+            return False
+        self.url, self.size, self.etag = note.get("url"), note.get("size"), note.get("etag")
+        self.digest = sums.of_stream(self._file)
+        self.position = self.best = self._file.tell()
+        if self.size is not None and self.position > self.size:
+            self.begin(self.url, None, None)
+        return self.size is not None and self.position == self.size
+
+    def begin(self, url: str, size: t.Optional[int], etag: t.Optional[str]) -> None:
+        """From the first byte. The note comes first: bytes without one are not continued."""
+        self._file.seek(0)  # type: ignore[union-attr]
+        self._file.truncate()  # type: ignore[union-attr]
+        self.position, self.digest = 0, hashlib.sha256()
+        self.url, self.size = url, size
+        self.etag = etag if etag and not etag.startswith("W/") else None  # a weak one does not promise the same bytes
+        note = {"url": self.url, "size": self.size, "etag": self.etag, "sha256": self.sha256}
+        store.write_json(self._note, note)
+
+    def write(self, piece: bytes) -> None:
+        view = memoryview(piece)
+        while view:
+            view = view[self._file.write(view) :]  # type: ignore[union-attr]
+        self.digest.update(piece)
+        self.position += len(piece)
+        self.best = max(self.best, self.position)
+
+    def remove(self) -> None:
+        for path in (self.path, self._note):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _read_note(self) -> t.Dict[str, t.Any]:
+        try:
+            with open(self._note, encoding="utf-8") as content:
+                note = json.load(content)
+        except (FileNotFoundError, ValueError):
+            return {}
+        return note if isinstance(note, dict) else {}
+
+
+@contextlib.contextmanager
+def _network_failures(url: str, stall_timeout_s: int) -> t.Iterator[None]:
+    """Which failures of the network are worth another attempt."""
+    try:
+        yield
+    except urllib.error.URLError as error:
+        reason = error.reason
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise GpufleetError(
+                "%s: its certificate is not trusted (%s). Set ca_path to the certificate of your authority"
+                % (url, reason.verify_message)
+            ) from None
+        if isinstance(reason, socket.gaierror) and reason.errno == socket.EAI_NONAME:
+            raise GpufleetError("%s: there is no such host. Check url, proxy and the host's name servers" % url) from None
+        if isinstance(reason, socket.timeout):
+            raise _Again("no answer for stall_timeout=%d s" % stall_timeout_s) from None
+        if "Tunnel connection failed: 4" in str(reason):  # 403, 407: the proxy will not change its mind
+            raise GpufleetError("%s: the proxy refuses: %s. Check proxy and its credentials" % (url, reason)) from None
+        raise _Again(str(reason)) from None
+    except socket.timeout:
+        raise _Again("nothing came for stall_timeout=%d s" % stall_timeout_s) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _Again(str(error) or type(error).__name__) from None
+
+
+def _refusal(error: urllib.error.HTTPError, url: str, headers: t.Mapping[str, str]) -> Exception:
+    text = "%s: HTTP %d %s" % (url, error.code, error.reason)
+    if error.code in (404, 410):
+        return NotThere("%s. Check version and url" % text)
+    if error.code == 416 and headers:
+        return _Again(text, 0, anew=True)
+    if error.code in _AGAIN:
+        return _Again("HTTP %d %s" % (error.code, error.reason), _retry_after(error.headers.get("Retry-After")))
+    if error.code in (401, 403):
+        text += ". The server wants a user name and a password that it knows: set username and password"
+    if error.code == 407:
+        text += ". The proxy wants credentials: give them as http://USER:PASSWORD@HOST:PORT"
+    return GpufleetError(text)
+
+
+def _retry_after(value: t.Optional[str]) -> t.Optional[float]:
+    """Seconds, or a date (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
+
+
+def _expected(response: t.Any) -> t.Optional[int]:
+    value = response.headers.get("Content-Length")
+    return int(value) if value and value.isdigit() else None
+
+
+def _content_range(response: t.Any) -> t.Tuple[t.Optional[int], t.Optional[int]]:
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    if not match:
+        return None, None
+    return int(match.group(1)), None if match.group(2) == "*" else int(match.group(2))
+
+
+def _proxy(value: str) -> str:
+    proxy = value if "://" in value else "http://" + value
+    try:
+        parts = urllib.parse.urlsplit(proxy)
+        wrong = parts.scheme not in ("http", "https") or not parts.hostname or not (parts.port or True)
+    except ValueError:
+        wrong = True
+    if wrong:
+        shown = re.sub(r"//[^/]*@", "//", value)
+        raise GpufleetError("proxy=%s: give http://HOST:PORT; other kinds of proxy are not supported" % shown)
+    return proxy
