@@ -24,7 +24,7 @@ from .wish import Outcome, Wish, absent_in_check_mode, locked_file
 
 def export(wish: Wish) -> Outcome:
     """Have the archive hold exactly the wished models."""
-    packed = format_of(wish.path)
+    format_of(wish.path)
     folder = os.path.dirname(wish.path)
     if not os.path.isdir(folder):
         raise GpufleetError("path=%s: the directory %s does not exist." % (wish.path, folder))
@@ -57,7 +57,7 @@ def export(wish: Wish) -> Outcome:
             if not whole:
                 file.truncate(0)
                 wish.say("writing %s: %s" % (wish.path, human(bundle.size)))
-                with writer(file, packed, wish.level) as stream:
+                with writer(file, wish.path, wish.level) as stream:
                     bundle.write(stream)
                 os.fsync(file.fileno())
                 wish.permissions.apply([temporary])

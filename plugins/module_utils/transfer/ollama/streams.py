@@ -14,6 +14,7 @@ import contextlib
 import gzip
 import importlib
 import os
+import re
 import struct
 import subprocess
 import tempfile
@@ -26,6 +27,7 @@ from ...hardware.command import find
 PIECE = 4 * 1024**2
 SUFFIXES = {".tar": "plain", ".tar.zst": "zstd", ".tzst": "zstd", ".tar.gz": "gzip", ".tgz": "gzip"}
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+_PREFIX = re.compile(r"^(zstd: )?(/\*stdin\*\\ *: *)?")
 # Behind an archive may stand zeros, up to what tar calls a record. More is not read through to find its end.
 _MAX_TRAILING = 16 * 1024**2
 # A skippable frame of zstd (RFC 8878, 3.1.2) at the very end says how long the file is: a shorter one is cut off.
@@ -164,15 +166,16 @@ def opened(path: str) -> t.Iterator[Packed]:
 
 
 @contextlib.contextmanager
-def writer(file: t.BinaryIO, packed: str, level: int) -> t.Iterator[t.Any]:
-    """Something with ``write`` that packs into ``file``; the same bytes come out for the same bytes and level."""
+def writer(file: t.BinaryIO, path: str, level: int) -> t.Iterator[t.Any]:
+    """Something with ``write`` that packs into ``file`` as ``path`` says: the same bytes for the same bytes and level."""
+    packed = format_of(path)
     if packed == "plain":
         yield file
     elif packed == "gzip":
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=min(level, 9), mtime=0) as stream:
             yield stream
     else:
-        with _zstd(file, level) as stream:
+        with _zstd(file, path, level) as stream:
             yield stream
         file.seek(0, os.SEEK_END)
         file.write(_trailer(file.tell()))
@@ -192,7 +195,9 @@ def _unzstd(file: t.BinaryIO, where: str) -> t.Iterator[t.Tuple[t.Any, t.Callabl
         return
     library = _library(where)
     if library.__name__ == "zstandard":
-        stream = library.ZstdDecompressor(max_window_size=2**27).stream_reader(file, read_across_frames=True)
+        stream = library.ZstdDecompressor(max_window_size=2**27).stream_reader(
+            file, read_across_frames=True, closefd=False
+        )
         errors: t.Any = library.ZstdError
     else:
         stream = library.ZstdFile(file)
@@ -202,7 +207,7 @@ def _unzstd(file: t.BinaryIO, where: str) -> t.Iterator[t.Tuple[t.Any, t.Callabl
 
 
 @contextlib.contextmanager
-def _zstd(file: t.BinaryIO, level: int) -> t.Iterator[t.Any]:
+def _zstd(file: t.BinaryIO, path: str, level: int) -> t.Iterator[t.Any]:
     program = find("zstd")
     if program:
         file.flush()
@@ -213,12 +218,12 @@ def _zstd(file: t.BinaryIO, level: int) -> t.Iterator[t.Any]:
                 yield process.stdin
                 process.stdin.close()
             except BrokenPipeError:
-                raise GpufleetError("zstd failed: %s." % (said() or "it closed its input")) from None
+                raise GpufleetError("%s cannot be packed: %s." % (path, said() or "zstd closed its input")) from None
             problem = said()
             if problem:
-                raise GpufleetError("zstd failed: %s." % problem)
+                raise GpufleetError("%s cannot be packed: %s." % (path, problem))
         return
-    library = _library(file.name)
+    library = _library(path)
     if library.__name__ == "zstandard":
         stream = library.ZstdCompressor(level=level, write_checksum=True).stream_writer(file, closefd=False)
     else:
@@ -269,8 +274,9 @@ def _process(
             if process.wait() == 0:
                 return None
             complaints.seek(0)
-            text = complaints.read(4096).decode("utf-8", "replace").strip().replace("\n", "; ")
-            return text or "%s ended with status %d" % (command[0], process.returncode)
+            text = complaints.read(4096).decode("utf-8", "replace")
+            lines = [_PREFIX.sub("", line).strip() for line in text.splitlines() if line.strip()]
+            return "zstd: %s" % ("; ".join(lines) or "ended with status %d" % process.returncode)
 
         try:
             yield process, said

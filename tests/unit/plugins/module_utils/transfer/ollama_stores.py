@@ -2,12 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Small stores of Ollama for tests."""
+"""Small stores of Ollama for tests, and archives of them."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
+import time
 import typing as t
 from pathlib import Path
 
@@ -53,3 +56,35 @@ def add(store: Path, path: str, model: bytes) -> bytes:
 
 def blob(store: Path, content: bytes) -> Path:
     return store / "blobs" / ("sha256-" + sha256(content))
+
+
+def content(store: Path) -> t.Dict[str, bytes]:
+    """Everything that is in there, hidden or not."""
+    return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
+
+
+def info(name: str, size: int = 0, **fields: t.Any) -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.size = size
+    found.mtime = int(time.time()) - 86400 * 300  # old enough to be pruned, if it were kept
+    for key, value in fields.items():
+        setattr(found, key, value)
+    return found
+
+
+def tar(members: t.Sequence[t.Tuple[t.Union[str, tarfile.TarInfo], bytes]], form: int = tarfile.GNU_FORMAT) -> bytes:
+    """An archive of the members as they are, right or wrong."""
+    out = io.BytesIO()
+    for name, data in members:
+        header = info(name, len(data)) if isinstance(name, str) else name
+        out.write(header.tobuf(form, "utf-8", "surrogateescape") + data + bytes(-len(data) % 512))
+    out.write(bytes(10240))
+    return out.getvalue()
+
+
+def hand_made(store: Path, prefix: str = "models/") -> t.List[t.Tuple[str, bytes]]:
+    """The members of an archive as tar makes it of a store: in the order of the directory, manifests first."""
+    files = content(store)
+    names = sorted(name for name in files if name.startswith("manifests/"))
+    names += sorted(name for name in files if not name.startswith("manifests/"))
+    return [(prefix + name, files[name]) for name in names]
