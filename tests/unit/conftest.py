@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import typing as t
 from pathlib import Path
@@ -29,3 +30,20 @@ def hub(tmp_path: Path) -> t.Iterator[t.Any]:
 
     with Hub(tmp_path / "hub") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> t.Dict[str, str]:
+    """A self-signed certificate for 127.0.0.1, and another that nobody trusts."""
+    directory = tmp_path_factory.mktemp("certificates")
+    paths = {}
+    for name in ("server", "stranger"):
+        paths[name], paths[name + "_key"] = str(directory / (name + ".pem")), str(directory / (name + ".key"))
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            + ["-days", "2", "-subj", "/CN=" + name, "-addext", "subjectAltName=IP:127.0.0.1"]
+            + ["-keyout", paths[name + "_key"], "-out", paths[name]],
+            check=True,
+            capture_output=True,
+        )
+    return paths

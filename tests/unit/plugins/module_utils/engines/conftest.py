@@ -2,12 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Servers and certificates for the tests of the engines."""
+"""Servers for the tests of the engines."""
 
 from __future__ import annotations
 
 import socket
-import subprocess
 import threading
 import typing as t
 
@@ -52,20 +51,3 @@ def _serve(server: socket.socket, answer: bytes) -> None:
             while left > 0:
                 left -= len(connection.recv(65536))
             connection.sendall(answer)
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> t.Dict[str, str]:
-    """A self-signed certificate for 127.0.0.1, and another that nobody trusts."""
-    directory = tmp_path_factory.mktemp("certificates")
-    paths = {}
-    for name in ("server", "stranger"):
-        paths[name], paths[name + "_key"] = str(directory / (name + ".pem")), str(directory / (name + ".key"))
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-            + ["-days", "2", "-subj", "/CN=" + name, "-addext", "subjectAltName=IP:127.0.0.1"]
-            + ["-keyout", paths[name + "_key"], "-out", paths[name]],
-            check=True,
-            capture_output=True,
-        )
-    return paths

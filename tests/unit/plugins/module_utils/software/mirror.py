@@ -10,6 +10,7 @@ import hashlib
 import http.server
 import io
 import re
+import ssl
 import tarfile
 import threading
 import time
@@ -90,7 +91,7 @@ class Fault:
 class Mirror:
     """Files by path, on loopback."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: t.Optional[t.Tuple[str, str]] = None) -> None:
         self.files: t.Dict[str, bytes] = {}
         self.faults: t.Dict[str, t.List[Fault]] = {}
         self.redirect = ""  # where all files but sums are sent, as GitHub sends them to its storage
@@ -109,6 +110,11 @@ class Mirror:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
+        self._scheme = "https" if certificate else "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def __enter__(self) -> Mirror:
@@ -120,7 +126,7 @@ class Mirror:
 
     @property
     def url(self) -> str:
-        return "http://127.0.0.1:%d" % self._server.server_address[1]
+        return "%s://127.0.0.1:%d" % (self._scheme, self._server.server_address[1])
 
     def add(self, version: str, files: t.Mapping[str, bytes]) -> None:
         for name, data in dict(files, **{"sha256sum.txt": sums(files)}).items():

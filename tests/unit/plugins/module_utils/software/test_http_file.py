@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import random
+import ssl
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
@@ -15,6 +16,12 @@ from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.software.m
 DATA = random.Random(4).randbytes(300_000)
 SUM = sha256(DATA)
 PATH = "/file"
+
+
+@pytest.fixture(autouse=True)
+def _no_system_certificates(monkeypatch):
+    """To read them takes longer than all the rest."""
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda _self, _purpose: None)
 
 
 @pytest.fixture
@@ -254,3 +261,16 @@ def test_a_list_that_never_ends(mirror, monkeypatch):
     monkeypatch.setattr(http_file, "_MOST_TEXT", 1000)
     with pytest.raises(GpufleetError, match="larger than 1000 bytes"):
         http_file.Web(http_file.Access()).text(mirror.url + PATH)
+
+
+def test_tls(fetch, mirror, certificates):
+    with Mirror((certificates["server"], certificates["server_key"])) as safe:
+        safe.files[PATH] = DATA
+        with pytest.raises(GpufleetError, match="is not trusted .self.signed certificate.. Set ca_path"):
+            fetch(url=safe.url + PATH)
+        fetch.access["ca_path"] = certificates["server"]
+        assert fetch(url=safe.url + PATH) == SUM
+        os.unlink(fetch.part)
+        safe.redirect = mirror.url
+        with pytest.raises(GpufleetError, match="redirects to http://127.0.0.1, which is not protected"):
+            fetch(url=safe.url + PATH)
