@@ -237,6 +237,8 @@ class _Follower:
             if entry and entry.get("blob"):
                 known.append(dict(entry, name=model["name"], parameters=model.get("parameters") or {}))
         one["known"] = known
+        # Shows by its answer that the server works.
+        one["asked"] = Name.parse(known[0]["name"]).short if known else ""
         one["plan"], one["plan_new"] = None, False
         if not (self.role["plan"] and known and _version(self.role["version"]) >= (0, 30)):
             return
