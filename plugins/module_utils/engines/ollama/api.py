@@ -200,7 +200,7 @@ class Api:
             "unreachable": "Is url right?",
             "timeout": "A server that starts looks for GPUs first, which may take minutes.",
             "not_an_openai_endpoint": "Is url right?",
-            "server_error": "It was stopped or has crashed: look at its log.",
+            "server_error": "It was stopped or has crashed: look at its log, and run again.",
         }
         hint = hints.get(str(verdict), "")
         return GpufleetError(("url=%s: %s. %s" % (self.url, error, hint)).rstrip(), **error.details)

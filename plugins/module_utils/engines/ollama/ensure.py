@@ -162,7 +162,7 @@ def _foretold(job: _Job, before: _Before, broken: t.Sequence[Problem]) -> bool:
                 % (wish.name, why)
             )
     job.shown = {"before": _line(was), "after": _line(digest) or "digest: known after the pull\n"}
-    if digest == was and not broken:
+    if was and digest == was and not broken:
         return False
     job.tools.actions += ["remove a damaged blob: %s" % one.detail for one in damaged(wish.name, job.tools.store)]
     job.tools.actions.append("pull %s" % wish.name)
