@@ -14,6 +14,9 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama import request
+from ansible_collections.gpufleet.llm.plugins.modules.ollama_bundle import ARGUMENT_SPEC
+
 KIND = "application/vnd.ollama.image."
 CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q4_K_M", "architecture": "amd64", "os": "linux"}
 
@@ -88,3 +91,17 @@ def hand_made(store: Path, prefix: str = "models/") -> t.List[t.Tuple[str, bytes
     names = sorted(name for name in files if name.startswith("manifests/"))
     names += sorted(name for name in files if not name.startswith("manifests/"))
     return [(prefix + name, files[name]) for name in names]
+
+
+def answer(
+    state: str,
+    path: t.Union[str, Path],
+    store: t.Union[str, Path],
+    check_mode: bool = False,
+    said: t.Optional[t.List[str]] = None,
+    **options: t.Any,
+) -> t.Dict[str, t.Any]:
+    """What the module ollama_bundle returns."""
+    params = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
+    params.update(state=state, path=str(path), store=str(store), lock_timeout=5, **options)
+    return request.answer(params, check_mode=check_mode, say=(said if said is not None else []).append)

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama import content, members, streams
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer import ollama_stores as stores
-from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.test_ollama_bundle import answer
+from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.ollama_stores import answer
 
 MODEL = b"weights" * 1000
 PLACE = "registry.ollama.ai/library/tiny/1b"
