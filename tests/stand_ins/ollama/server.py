@@ -43,14 +43,14 @@ class OllamaServer:
 
     def __init__(
         self, path: t.Union[str, Path], env: t.Optional[t.Mapping[str, str]] = None, port: int = 0,
-        store: t.Union[str, Path, None] = None, program: t.Union[str, Path, None] = None,
+        store: t.Union[str, Path, None] = None, program: t.Union[str, Path, None] = None, host: str = "127.0.0.1",
     ) -> None:  # fmt: skip
         self.path = Path(path)
         self.store = Path(store) if store else self.path / "models"
         self.port = port or free_port()
         self.url = "http://127.0.0.1:%d" % self.port
         self.env = {"HOME": str(self.path), "PATH": os.defpath, "OLLAMA_MODELS": str(self.store)}
-        self.env["OLLAMA_HOST"] = "127.0.0.1:%d" % self.port
+        self.env["OLLAMA_HOST"] = "%s:%d" % (host, self.port)
         self.env.update(env or {})
         sources = [sys.executable, "-I", "-S", "-X", "pycache_prefix=" + COMPILED, "-c", START % str(HERE)]
         self.command = [str(program)] if program else sources

@@ -79,15 +79,21 @@ def make_key(folder: Path) -> None:
     text = base64.encodebytes(whole + _field(blob) + _field(private)).decode()
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Fatal("could not create directory mkdir %s: %s" % (error.filename, _reason(error))) from error
+    try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as stream:
             stream.write("-----BEGIN OPENSSH PRIVATE KEY-----\n%s-----END OPENSSH PRIVATE KEY-----\n" % text)
         line = "ssh-ed25519 %s" % base64.b64encode(blob).decode()
         (folder / "id_ed25519.pub").write_text(line, encoding="ascii")
     except OSError as error:
-        reason = "could not create directory" if not folder.exists() else "open %s:" % path
-        raise Fatal("%s %s" % (reason, os.strerror(error.errno or 0).lower())) from error
+        raise Fatal("open %s: %s" % (error.filename, _reason(error))) from error
     print("Your new public key is: \n\n%s\n" % line, flush=True)
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno or 0).lower()
 
 
 def _field(content: bytes) -> bytes:
