@@ -190,8 +190,14 @@ def _changed_files(
         if path in sources and any(sources[path].get(key) != one.get(key) for key in SAME)
     ]
     if entry.get("content") == wish.content:  # otherwise other paths are no news
-        why += ["%s is new" % path for path in sorted(sources) if path not in known]
+        named = named_paths(wish.content)
+        why += ["%s is new" % path for path in sorted(sources) if path not in known and _belongs(path, named)]
     return why
+
+
+def _belongs(path: str, named: t.Sequence[str]) -> bool:
+    """Whether a wish names the path or a directory above it; ``sources`` may be those of many models."""
+    return any(path == one or path.startswith(one.rstrip("/") + "/") for one in named)
 
 
 def _changed_base(entry: t.Mapping[str, t.Any], tags: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
