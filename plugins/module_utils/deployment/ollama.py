@@ -111,6 +111,13 @@ def follow(
     return _Follower(service, look, role, facts or {}).run()
 
 
+def due_now(state: t.Mapping[str, t.Any]) -> bool:
+    """Whether anything is to be done, but for the text of a unit, which the role renders."""
+    if any(state[key] for key in ("account_due", "release_due", "links_due", "prune_due")):
+        return True
+    return any(one["service_due"] or one["plan_new"] or one["models_due"] for one in state["instances"])
+
+
 class _Follower:
     def __init__(self, service: t.Mapping[str, t.Any], look: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any],
                  facts: t.Mapping[str, Dict]) -> None:  # fmt: skip
@@ -152,6 +159,9 @@ class _Follower:
             "prune_due": len(look["releases"]) > role["keep"] + 1,
             "vendor": self.vendor,
             "instances": instances,
+            "hardware": look["hardware"],
+            "selinux": look["selinux"],
+            "user_exists": account is not None,
             "unread": list(self.unread.values()),
             "problems": self.problems,
         }
@@ -199,6 +209,10 @@ class _Follower:
                 "port %d of instance %s is taken by something else. Give it another port, or stop what listens there "
                 "(`ss -ltnp` says what)." % (one["port"], one["name"])
             )
+        one["service_due"] = bool(
+            status["stale"] or status["needs_daemon_reload"] or not (status["active"] and status["enabled"])
+            or status["version"] is None or not one["proven"]
+        )  # fmt: skip
         self._plan(one, before)
         self._models(one)
         return one

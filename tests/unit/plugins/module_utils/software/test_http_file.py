@@ -143,7 +143,7 @@ def test_wrong_bytes_are_removed(fetch, mirror):
     with pytest.raises(GpufleetError) as failure:
         fetch()
     assert "sha256 expected %s, got %s" % (SUM, sha256(mirror.files[PATH])) in str(failure.value)
-    assert not fetch.content() and len(mirror.requests) == 1
+    assert os.listdir(os.path.dirname(fetch.part)) == [] and len(mirror.requests) == 1
     mirror.files[PATH] = DATA
     assert fetch() == SUM
 
