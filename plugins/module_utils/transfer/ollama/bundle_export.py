@@ -60,7 +60,7 @@ def export(wish: Wish) -> Outcome:
                 with writer(file, wish.path, wish.level) as stream:
                     bundle.write(stream)
                 os.fsync(file.fileno())
-                wish.permissions.apply([temporary])
+                wish.permissions.give(temporary)
                 os.replace(temporary, wish.path)
                 renamed = True  # from here on the temporary name is the next one's
                 sync_directory(folder)
@@ -222,7 +222,7 @@ def _finish(wish: Wish, bundle: _Bundle, outcome: Outcome, written: bool) -> Out
     outcome.msg = "%s holds the models already" % wish.path
     if not wish.permissions.fits(wish.path):
         if not wish.check_mode:
-            wish.permissions.apply([wish.path])
+            wish.permissions.give(wish.path)
         outcome.changed = True
         outcome.msg = "owner or mode of %s %sset" % (wish.path, would)
         outcome.before = outcome.before + ["owner or mode: %s" % wish.path]

@@ -21,6 +21,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import typing as t
 from dataclasses import dataclass, field
 
@@ -153,7 +154,7 @@ class _Import:
             self._make(self.store.blobs)
         for digest in due.unpack:
             source = os.path.join(_work_folder(self.store, self.store.blobs), digest[7:])
-            self.permissions.apply([source])
+            self.permissions.give(source)
             os.utime(source)  # Ollama's pruning at start spares what is younger than an hour
             os.replace(source, self.store.blob_path(digest))
         if due.unpack:
@@ -163,7 +164,8 @@ class _Import:
                 os.utime(self.store.blob_path(digest))
         for name in sorted(due.place):
             self._place_manifest(name, due.manifests[name])
-        self.wish.permissions.apply(path for path in due.permissions if os.path.exists(path))
+        for path in due.permissions:
+            self.wish.permissions.give(path)
 
     def _place_manifest(self, name: Name, manifest: Manifest) -> None:
         problems = self.store.problems_of(manifest.blobs)
@@ -178,7 +180,7 @@ class _Import:
             file.write(manifest.raw)
             file.flush()
             os.fsync(file.fileno())
-        self.permissions.apply([new])
+        self.permissions.give(new)
         os.replace(new, target)
         sync_directory(os.path.dirname(target))
 
@@ -191,7 +193,7 @@ class _Import:
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(new)
         os.mkdir(new)
-        self.permissions.apply([new])
+        self.permissions.give(new)
         try:
             os.replace(new, folder)
         except OSError:
@@ -201,7 +203,14 @@ class _Import:
 
     def _folder(self, beside: str) -> str:
         folder = _work_folder(self.store, beside)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            found = os.lstat(folder)
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+                raise GpufleetError(
+                    "%s was made by somebody else. It was removed: see who did that, and run again." % folder
+                ) from None
         return folder
 
 
@@ -291,17 +300,24 @@ def _for_new(store: Store, wished: Permissions) -> Permissions:
 
 @contextlib.contextmanager
 def _locked(store: Store, wish: Wish) -> t.Iterator[None]:
-    if not os.path.isdir(store.path):
-        os.makedirs(store.path, exist_ok=True)
+    _make_directories(store.path)
     if not os.path.isdir(store.blobs) and not os.path.isdir(store.manifests):  # made just now, or by a killed run
         if not wish.permissions.fits(store.path):
-            wish.permissions.apply([store.path])
+            wish.permissions.give(store.path)
     path = os.path.join(store.path, LOCK)
     with locked_file(path, wish.lock_timeout_s, wish.say):
         try:
             yield
         finally:
             os.unlink(path)
+
+
+def _make_directories(path: str) -> None:
+    """Directories that every service may enter, whatever the umask of who runs this."""
+    if not os.path.isdir(path):
+        _make_directories(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
 
 
 def _work_folder(store: Store, beside: str) -> str:
@@ -326,7 +342,10 @@ def _work_places(store: Store) -> t.Tuple[str, ...]:
 
 def _clean(store: Store) -> None:
     for folder in _work_places(store):
-        remove_tree(os.path.join(folder, WORK))
+        work = os.path.join(folder, WORK)
+        if os.path.islink(work):
+            os.unlink(work)
+        remove_tree(work)
 
 
 def _verified(store: Store, wanted: t.Mapping[str, int]) -> t.Set[str]:

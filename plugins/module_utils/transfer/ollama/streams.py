@@ -228,9 +228,7 @@ def _zstd(file: t.BinaryIO, path: str, level: int) -> t.Iterator[t.Any]:
         stream = library.ZstdCompressor(level=level, write_checksum=True).stream_writer(file, closefd=False)
     else:
         parameter = library.CompressionParameter
-        stream = library.ZstdFile(
-            file, "wb", options={parameter.compression_level: level, parameter.checksum_flag: 1}
-        )
+        stream = library.ZstdFile(file, "wb", options={parameter.compression_level: level, parameter.checksum_flag: 1})
     with stream:
         yield stream
 

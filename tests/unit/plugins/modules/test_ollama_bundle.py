@@ -87,7 +87,7 @@ def test_waiting_has_an_end(tmp_path):
 
 
 def test_two_at_once(tmp_path):
-    stores.add(tmp_path / "origin", LIBRARY + "tiny/1b", random.Random(1).randbytes(8_000_000))
+    stores.add(tmp_path / "origin", LIBRARY + "tiny/1b", random.Random(1).randbytes(3_000_000))
     for state, store in (("exported", "origin"), ("imported", "target")):
         pair = [Process(state=state, path=tmp_path / "x.tar", store=tmp_path / store) for _number in range(2)]
         assert not any(one.result().get("failed") for one in pair)
@@ -177,13 +177,19 @@ def test_server_has_an_imported_model_at_once_and_after_a_restart(tmp_path, serv
     assert name not in before
     result = run(state="imported", path=path, store=store)
     assert digests(url) == {**before, name: result["models"][0]["digest"]}
-    assert result["models"][0] == {"name": name, "digest": stores.sha256(image.manifest), "size": result["models"][0]["size"]}
+    assert result["models"][0] == {
+        "name": name,
+        "digest": stores.sha256(image.manifest),
+        "size": result["models"][0]["size"],
+    }
     assert [model["size"] for model in call(url, "/api/tags")["models"] if model["name"] == name] == [
         result["models"][0]["size"]
     ]
 
     def answers() -> bool:
-        reply = call(url, "/api/generate", {"model": name, "prompt": "Hello", "stream": False, "options": {"num_predict": 1}})
+        reply = call(
+            url, "/api/generate", {"model": name, "prompt": "Hello", "stream": False, "options": {"num_predict": 1}}
+        )
         return bool(reply["done"])
 
     assert answers()

@@ -18,7 +18,13 @@ from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama impor
 from ansible_collections.gpufleet.llm.plugins.modules.ollama_bundle import ARGUMENT_SPEC
 
 KIND = "application/vnd.ollama.image."
-CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q4_K_M", "architecture": "amd64", "os": "linux"}
+CONFIG = {
+    "model_format": "gguf",
+    "model_family": "llama",
+    "file_type": "Q4_K_M",
+    "architecture": "amd64",
+    "os": "linux",
+}
 
 
 def sha256(content: bytes) -> str:

@@ -112,7 +112,13 @@ def test_tar_reads_an_export(tmp_path, origin, suffix):
 
 
 def test_names_of_archives():
-    for name, packed in (("x.tar", "plain"), ("x.tar.zst", "zstd"), ("x.tzst", "zstd"), ("x.tar.gz", "gzip"), ("x.tgz", "gzip")):
+    for name, packed in (
+        ("x.tar", "plain"),
+        ("x.tar.zst", "zstd"),
+        ("x.tzst", "zstd"),
+        ("x.tar.gz", "gzip"),
+        ("x.tgz", "gzip"),
+    ):
         assert streams.format_of("/a.b/" + name) == packed
 
 
@@ -415,6 +421,7 @@ def test_modes_whatever_the_umask(tmp_path, origin):
     for store, file_mode, directory_mode in ((target, 0o644, 0o755), (tmp_path / "own", 0o640, 0o750)):
         for one in [store, *store.rglob("*")]:
             assert stat.S_IMODE(one.stat().st_mode) == (directory_mode if one.is_dir() else file_mode), one
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o755  # a service has to get through
     os.chmod(stores.blob(target, QWEN), 0o600)
     os.chmod(target / "manifests", 0o750)
     assert answer("imported", path, target, check_mode=True)["changed"]
@@ -521,6 +528,22 @@ def test_things_in_the_way(tmp_path, origin):
     target.write_text("a file")
     with pytest.raises(GpufleetError, match="Check path=.* and store="):
         answer("imported", path, target)
+
+
+def test_work_folder_that_somebody_else_made(tmp_path, origin):
+    """The service user may write to the store, and this runs as root: nothing is written through its links."""
+    path, target = bundle(tmp_path, origin), tmp_path / "target"
+    target.mkdir()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "shadow").write_text("secret")
+    (target / ".gpufleet-import").symlink_to(tmp_path / "etc")
+    with pytest.raises(GpufleetError, match="was made by somebody else"):
+        answer("imported", path, target)
+    assert stores.content(tmp_path / "etc") == {"shadow": b"secret"}
+    (target / ".gpufleet-import.lock").symlink_to(tmp_path / "etc" / "shadow")
+    with pytest.raises(GpufleetError, match="Too many levels of symbolic links"):
+        answer("imported", path, target)
+    assert stores.content(tmp_path / "etc") == {"shadow": b"secret"}
 
 
 def test_blobs_behind_a_link(tmp_path, origin):

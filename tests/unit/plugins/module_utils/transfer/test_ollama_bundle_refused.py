@@ -69,13 +69,19 @@ def huge_header(kind: bytes) -> bytes:
 REFUSED: t.Dict[str, t.Tuple[t.Callable[[Members], bytes], str]] = {
     "absolute name": (lambda base: plus(base, ("/etc/cron.d/x", b"*")), "absolute name: /etc/cron.d/x"),
     "absolute blob": (lambda base: stores.tar([("/" + name, data) for name, data in base]), "absolute name: /models/"),
-    "traversal": (lambda base: plus(base, ("models/blobs/../../x", b"*")), "leaves its directory: models/blobs/../../x"),
+    "traversal": (
+        lambda base: plus(base, ("models/blobs/../../x", b"*")),
+        "leaves its directory: models/blobs/../../x",
+    ),
     "traversal by pax": (
         lambda base: stores.tar([*base, (stores.info("a", 1, pax_headers={"path": "../x"}), b"*")], tarfile.PAX_FORMAT),
         "leaves its directory: ../x",
     ),
     "symbolic link": (lambda base: plus(base, link(BLOB, tarfile.SYMTYPE)), "is a symbolic link (make the archive"),
-    "hard link": (lambda base: plus(base, link(BLOB, tarfile.LNKTYPE)), "is a hard link (make the archive with tar --h"),
+    "hard link": (
+        lambda base: plus(base, link(BLOB, tarfile.LNKTYPE)),
+        "is a hard link (make the archive with tar --h",
+    ),
     "device": (lambda base: plus(base, link("models/null", tarfile.CHRTYPE)), "is a device: models/null"),
     "block device": (lambda base: plus(base, link("models/sda", tarfile.BLKTYPE)), "is a device: models/sda"),
     "pipe": (lambda base: plus(base, link("models/pipe", tarfile.FIFOTYPE)), "is a pipe: models/pipe"),
@@ -86,13 +92,15 @@ REFUSED: t.Dict[str, t.Tuple[t.Callable[[Members], bytes], str]] = {
     "wrong size": (lambda base: replaced(base, BLOB, MODEL + b"x"), "7001 bytes and its manifest says 7000"),
     "missing blob": (lambda base: without(base, BLOB), "lacks 1 of the blobs that its manifests name"),
     "missing config": (
-        lambda base: stores.tar([one for one in base if b"model_format" not in one[1]]), "lacks 1 of the blobs"
+        lambda base: stores.tar([one for one in base if b"model_format" not in one[1]]),
+        "lacks 1 of the blobs",
     ),
     "no manifest": (lambda base: without(base, MANIFEST), "has no manifest (manifests/<host>/"),
     "corrupt manifest": (lambda base: replaced(base, MANIFEST, b"{"), MANIFEST[7:] + " is no manifest: it is not JSON"),
     "huge manifest": (lambda base: replaced(base, MANIFEST, b" " * 17000000), "has 17000000 bytes, at most 16777216"),
     "unsupported manifest": (
-        lambda base: replaced(base, MANIFEST, changed(manifest(base), schemaVersion=1)), "unsupported manifest"
+        lambda base: replaced(base, MANIFEST, changed(manifest(base), schemaVersion=1)),
+        "unsupported manifest",
     ),
     "unsupported media type": (
         lambda base: replaced(base, MANIFEST, first_layer(manifest(base), mediaType="application/x-sharedlib")),
@@ -103,7 +111,8 @@ REFUSED: t.Dict[str, t.Tuple[t.Callable[[Members], bytes], str]] = {
         "digest of its layer 1 is 'sha256:../../x'",
     ),
     "two manifests": (
-        lambda base: plus(base, (MANIFEST, changed(manifest(base), config={}))), "two different manifests of tiny:1b"
+        lambda base: plus(base, (MANIFEST, changed(manifest(base), config={}))),
+        "two different manifests of tiny:1b",
     ),
     "two manifests by case": (
         lambda base: plus(base, (MANIFEST.replace("tiny", "TINY"), changed(manifest(base), config={}))),
@@ -123,7 +132,8 @@ REFUSED: t.Dict[str, t.Tuple[t.Callable[[Members], bytes], str]] = {
     "huge global header": (lambda base: huge_header(tarfile.XGLTYPE), "extended header of 1000000000000 bytes"),
     "negative size": (lambda base: stores.tar([(stores.info("x", -512), b"")]), "negative size at byte 0"),
     "broken pax header": (
-        lambda base: stores.tar([(stores.info("x", 9, type=tarfile.XHDTYPE), b"99 path=x")]), "extended header cannot"
+        lambda base: stores.tar([(stores.info("x", 9, type=tarfile.XHDTYPE), b"99 path=x")]),
+        "extended header cannot",
     ),
     "pax size that is none": (
         lambda base: stores.tar([(stores.info("x", 12, type=tarfile.XHDTYPE), b"12 size=-10\n"), ("x", b"")]),
