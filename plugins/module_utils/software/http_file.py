@@ -133,6 +133,7 @@ class Web:
                     return self._finished(part, url)
                 except _Again as error:
                     if not continued:  # what came whole and wrong will come wrong again
+                        part.remove()
                         raise GpufleetError(
                             "%s and was removed. A proxy or a mirror in between may alter it or hold a damaged copy, "
                             "or sha256 is that of another file" % error

@@ -52,6 +52,9 @@ def install(wish: Wish, work: Work) -> None:
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):  # only when there is nothing to continue
+            os.rmdir(wish.folder(work.place))
+            os.rmdir(os.path.dirname(wish.folder(work.place)))
 
 
 def _unpack(wish: Wish, work: Work, opened: Opened, target: str) -> t.Tuple[archive.Tree, t.List[str]]:

