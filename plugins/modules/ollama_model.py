@@ -113,7 +113,7 @@ options:
     description:
       - Parameters of the model and their values, such as C(num_ctx), C(temperature) and C(stop). Names and kinds are
         checked, because the server would keep anything.
-      - Those that Ollama no longer has are left out with a warning. Those of the model it is made from stay, unless they
+      - Those that Ollama no longer has are left out with a warning. Those of the model it is made from stay unless they
         are given here.
     type: dict
   progress_file:
@@ -178,6 +178,7 @@ options:
 notes:
   - The server fetches models, so a proxy belongs into the environment of its service.
   - A file that a model was created from may be deleted. The model that is there stays as it is.
+  - The server keeps the uploaded files beside the model that it makes of them, until it is started again an hour later.
   - Models of Ollama's cloud (C(:cloud)) are refused.
 seealso:
   - module: gpufleet.llm.model_download

@@ -90,8 +90,8 @@ def _need_room(name: Name, recipe: Recipe, missing: t.Sequence[Source], tools: T
     free = tools.store.free_bytes()
     if needed > free:
         raise GpufleetError(
-            "store=%s is too small to create %s: %d bytes (%s) are needed, for the files and the copies that the server "
-            "makes of them, and %d (%s) are free. Free %d bytes; nothing was uploaded."
+            "store=%s is too small to create %s: %d bytes (%s) are needed, for the files and the copies that the "
+            "server makes of them, and %d (%s) are free. Free %d bytes; nothing was uploaded."
             % (tools.store.path, name, needed, human(needed), free, human(free), needed - free),
             needed_bytes=needed,
             short_bytes=needed - free,

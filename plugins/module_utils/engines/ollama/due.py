@@ -71,7 +71,9 @@ def paths_of(wish: Wish, entry: t.Optional[t.Mapping[str, t.Any]]) -> t.List[str
         return []
     named = named_paths(wish.content)
     # What a Modelfile names is known from when it was read last; it is read again only when it has changed.
-    made = (entry or {}).get("files") or {} if "modelfile" in wish.content or "modelfile_content" in wish.content else {}
+    made = (
+        (entry or {}).get("files") or {} if "modelfile" in wish.content or "modelfile_content" in wish.content else {}
+    )
     return sorted(set(named) | set(made))
 
 

@@ -218,8 +218,8 @@ def _check_base(recipe: recipes.Recipe, base: t.Mapping[str, t.Any]) -> None:
     wanted = recipe.fields.get("quantize")
     if wanted and level and level.upper() not in sources.FLOATS and level.lower() != "unknown":
         raise GpufleetError(
-            "quantize=%s: %s is quantized already (%s), and Ollama quantizes from %s only. Start from a 16-bit model, or "
-            "leave quantize out." % (wanted, recipe.base, level, ", ".join(sources.FLOATS))
+            "quantize=%s: %s is quantized already (%s), and Ollama quantizes from %s only. Start from a 16-bit model, "
+            "or leave quantize out." % (wanted, recipe.base, level, ", ".join(sources.FLOATS))
         )
 
 
@@ -302,8 +302,8 @@ def _load(job: _Job, name: Name) -> None:
         raise faults.of_load(error, name) from None
     if due.find(job.api.ps(), name) is None:
         raise GpufleetError(
-            "%s was loaded and is gone again: another model took its place, or the server's OLLAMA_KEEP_ALIVE is 0 (set "
-            "keep_alive)." % name
+            "%s was loaded and is gone again: another model took its place, or the server's OLLAMA_KEEP_ALIVE is 0 "
+            "(set keep_alive)." % name
         )
     job.tools.progress.say("loaded %s" % name, now=True)
 

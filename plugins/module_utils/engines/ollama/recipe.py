@@ -70,7 +70,9 @@ def read(wish: Wish, version: str) -> Recipe:
     recipe = Recipe(modelfile=content.get("modelfile"))
     _sources(recipe, content, plain, where, folder, wish.name)
     fields = recipe.fields
-    given, warnings = parameters.check(plain.get("parameters") or {}, "%s: PARAMETER" % where if where else "parameters")
+    given, warnings = parameters.check(
+        plain.get("parameters") or {}, "%s: PARAMETER" % where if where else "parameters"
+    )
     recipe.warnings += warnings
     given.update(content.get("parameters") or {})
     if given:
@@ -120,9 +122,7 @@ def _sources(
         recipe.draft += sources.model(_path(one, where, "DRAFT", folder), "%s: DRAFT" % where)
 
 
-def _starting_points(
-    recipe: Recipe, values: t.Sequence[str], where: str, folder: t.Optional[str], name: Name
-) -> None:
+def _starting_points(recipe: Recipe, values: t.Sequence[str], where: str, folder: t.Optional[str], name: Name) -> None:
     paths = []
     for value in values:
         looks = value.startswith(_PATH_LIKE) or value.endswith(_FILE_LIKE)
@@ -154,8 +154,8 @@ def _checked_quantize(wanted: str, recipe: Recipe) -> str:
     for one in recipe.files:
         if one.file_type and one.file_type not in FLOATS:
             raise GpufleetError(
-                "quantize=%s: %s is quantized already (%s), and Ollama quantizes from %s only. Give the 16-bit file, or "
-                "leave quantize out." % (wanted, one.path, one.file_type, ", ".join(FLOATS))
+                "quantize=%s: %s is quantized already (%s), and Ollama quantizes from %s only. Give the 16-bit file, "
+                "or leave quantize out." % (wanted, one.path, one.file_type, ", ".join(FLOATS))
             )
     return quantization(wanted)
 

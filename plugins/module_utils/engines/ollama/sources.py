@@ -74,7 +74,9 @@ def gguf(paths: t.Sequence[str], option: str) -> t.List[Source]:
     names = [one.name for one in found]
     for name in names:
         if names.count(name) > 1:
-            raise GpufleetError("%s names two files called %s: the server keeps them apart by name only." % (option, name))
+            raise GpufleetError(
+                "%s names two files called %s: the server keeps them apart by name only." % (option, name)
+            )
     return found
 
 
@@ -156,7 +158,8 @@ def _gguf_file(path: str, option: str) -> Source:
         raise GpufleetError("%s=%s cannot be read: %s." % (option, path, error.strerror)) from None
     if header.file_bytes > plain.size:
         raise GpufleetError(
-            "%s=%s is cut off: %d of at least %d bytes. Download it again." % (option, path, plain.size, header.file_bytes)
+            "%s=%s is cut off: %d of at least %d bytes. Download it again."
+            % (option, path, plain.size, header.file_bytes)
         )
     _check_split(path, header, option)
     return Source(plain.path, plain.name, plain.size, _file_type(header))

@@ -72,7 +72,9 @@ def local_name(text: t.Any, option: str) -> Name:
             "downloaded." % (option, text)
         )
     if tag == "local":
-        raise GpufleetError("%s=%s: Ollama takes :local for a sign and not for a tag; give another one." % (option, text))
+        raise GpufleetError(
+            "%s=%s: Ollama takes :local for a sign and not for a tag; give another one." % (option, text)
+        )
     return name
 
 
@@ -130,7 +132,8 @@ def _base(value: t.Any, name: Name) -> str:
     base = local_name(value, "from")
     if base.key == name.key:
         raise GpufleetError(
-            "from=%s is the model itself, so it would change with every run: give the new one a name of its own." % value
+            "from=%s is the model itself, so it would change with every run: give the new one a name of its own."
+            % value
         )
     return base.short
 
@@ -138,9 +141,7 @@ def _base(value: t.Any, name: Name) -> str:
 def _message(one: t.Any, number: int) -> t.Dict[str, str]:
     role = one.get("role") if isinstance(one, t.Mapping) else None
     if role not in ROLES or not isinstance(one.get("content"), str):
-        raise GpufleetError(
-            "messages[%d]=%r: give role (%s) and content, a text." % (number, one, ", ".join(ROLES))
-        )
+        raise GpufleetError("messages[%d]=%r: give role (%s) and content, a text." % (number, one, ", ".join(ROLES)))
     return {"role": role, "content": one["content"]}
 
 

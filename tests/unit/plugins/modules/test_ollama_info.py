@@ -112,7 +112,9 @@ def test_refused_before_the_server_is_asked(tmp_path: Path, options: t.Dict[str,
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content, message", [("{", "is damaged"), ('{"schema": "other/9"}', "is no record of this version")])
+@pytest.mark.parametrize(
+    "content, message", [("{", "is damaged"), ('{"schema": "other/9"}', "is no record of this version")]
+)
 def test_a_record_that_is_none(tmp_path: Path, content: str, message: str) -> None:
     host = Host(NOBODY, tmp_path, None)
     host.record.parent.mkdir()

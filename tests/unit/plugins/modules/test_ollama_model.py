@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.llm.plugins.module_utils.engines.ollama.api im
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.models.ollama_names import Name
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama.store import Store
-from ansible_collections.gpufleet.llm.tests.stand_ins.ollama.registry import Registry, tiny
+from ansible_collections.gpufleet.llm.tests.stand_ins.ollama.registry import Fault, Registry, tiny
 from ansible_collections.gpufleet.llm.tests.stand_ins.ollama.server import OllamaServer
 
 from ansible_collections.gpufleet.llm.tests.unit.plugins.modules.ollama_models import Host, write_checkpoint, write_gguf
@@ -106,7 +106,7 @@ def _safetensors(host: Host, registry: Registry, changed: bool) -> t.Dict[str, t
 
 def _modelfile(host: Host, registry: Registry, changed: bool) -> t.Dict[str, t.Any]:
     write_gguf(host.folder / "tiny.gguf")
-    text = "FROM ./tiny.gguf\nPARAMETER temperature %s\nSYSTEM \"\"\"Two\nlines\"\"\"\n" % ("0.5" if changed else "0.1")
+    text = 'FROM ./tiny.gguf\nPARAMETER temperature %s\nSYSTEM """Two\nlines"""\n' % ("0.5" if changed else "0.1")
     (host.folder / "Modelfile").write_text(text)
     return {"name": "mine", "modelfile": str(host.folder / "Modelfile")}
 
@@ -121,10 +121,11 @@ def _adapter(host: Host, registry: Registry, changed: bool) -> t.Dict[str, t.Any
     return {"name": "mine", "gguf": [write_gguf(host.folder / "tiny.gguf")], "adapters": [adapter]}
 
 
-SOURCES = [_pull, _from, _gguf, _split, _directory, _safetensors, _modelfile, _modelfile_of_a_changed_file, _adapter]
+SLOWER = [pytest.param(one, marks=pytest.mark.slow) for one in (_directory, _modelfile_of_a_changed_file, _adapter)]
+SOURCES = [_pull, _from, _gguf, _split, _safetensors, _modelfile, *SLOWER]
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__.strip("_"))
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__[1:])
 def test_life(host: Host, registry: Registry, source: t.Callable[..., t.Dict[str, t.Any]]) -> None:
     seen: t.List[str] = []
 
@@ -296,6 +297,14 @@ def test_loaded_and_unloaded(host: Host, registry: Registry) -> None:
     assert Api(host.url, 30).ps() == []
 
 
+def test_an_embedding_model_is_loaded_by_an_embedding(host: Host) -> None:
+    path = write_gguf(host.folder / "tiny.gguf", architecture="bert", pooling_type=1)
+    result = host.call("mine", gguf=[path], state="loaded")
+    assert "embedding" in Api(host.url, 30).show("mine")["capabilities"]
+    assert result["loaded"]["size"] > 0
+    assert host.call("mine", state="unloaded")["changed"] is True
+
+
 def test_absent_unloads_first(host: Host, registry: Registry) -> None:
     host.call(registry.name(), insecure=True, state="loaded")
     result = host.call(registry.name(), state="absent")
@@ -306,7 +315,9 @@ def test_absent_unloads_first(host: Host, registry: Registry) -> None:
 def test_what_does_not_load_says_why(host: Host, registry: Registry, stand_in: OllamaServer) -> None:
     host.call(registry.name(), insecure=True)
     stand_in.mode(fail="/api/generate=500")
-    with pytest.raises(GpufleetError, match="cannot be loaded: its log says more. .* answered POST /api/generate with 500"):
+    with pytest.raises(
+        GpufleetError, match="cannot be loaded: its log says more. .* answered POST /api/generate with 500"
+    ):
         host.call(registry.name(), state="loaded")
 
 
@@ -344,7 +355,10 @@ def test_the_whole_may_not_take_longer_than_timeout(host: Host, registry: Regist
 @pytest.mark.parametrize(
     "fault, message",
     [
-        ({"name": "library/none:latest"}, "there is no such model {name} in {host}: look at its name and tag. .* said: "),
+        (
+            {"name": "library/none:latest"},
+            "there is no such model {name} in {host}: look at its name and tag. .* said: ",
+        ),
         ({"error": "max retries exceeded: Get x: 503"}, "max retries exceeded"),
         ({"error": "write x: no space left on device"}, "the disk of the server's models is full"),
         ({"error": "dial tcp: lookup x: no such host"}, "the server does not reach {host}: .* HTTPS_PROXY"),
@@ -371,13 +385,27 @@ def test_a_registry_that_lets_nobody_in(host: Host) -> None:
             host.call(closed.name(), insecure=True)
 
 
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        (Fault("status", "*/manifests/*", times=-1, status=500), "{host} has failed: run again later. .* said: "),
+        (Fault("stall", "*/manifests/*", times=-1, at=0.0, seconds=2), "hangs: 'pulling manifest' made no progress for"),
+    ],
+)
+def test_a_registry_that_fails(host: Host, registry: Registry, fault: Fault, message: str) -> None:
+    registry.faults.append(fault)
+    with pytest.raises(GpufleetError, match=message.format(host=registry.host)):
+        host.call(registry.name(), insecure=True, stall_timeout=0.3)
+
+
 def test_a_disk_that_is_too_small_stops_the_pull(
     host: Host, registry: Registry, stand_in: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.add("library/big:latest", tiny(seed=12, pad=2_000_000))
     stand_in.mode(pull_rate=500_000)
     monkeypatch.setattr(
-        "ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama.store.free_bytes", lambda _path: 1_000_000
+        "ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama.store.free_bytes",
+        lambda _path: 1_000_000,
     )
     with pytest.raises(GpufleetError, match="1000000 .* are free. The pull was stopped; free ") as caught:
         host.call(registry.name("library/big:latest"), insecure=True)
@@ -412,6 +440,15 @@ def test_a_pin_that_only_the_server_can_check_brings_back_what_was_there(
     short = registry.images["library/tiny:latest"].digest[:12]
     assert host.call(registry.name(), insecure=True, digest="sha256:" + short)["changed"] is True
     assert len(digests(host)) == 1
+
+
+def test_a_killed_run_with_a_pin_is_put_back(host: Host, registry: Registry) -> None:
+    old = host.call(registry.name(), insecure=True)
+    Api(host.url, 30).copy(registry.name(), registry.name("library/tiny:gpufleet-kept-latest"))
+    registry.add("library/tiny:latest", tiny(seed=7))
+    host.call(registry.name(), insecure=True, state="latest")
+    result = host.call(registry.name(), insecure=True, digest=old["digest"])
+    assert (result["changed"], digests(host)) == (True, {registry.name(): old["digest"]})
 
 
 def _other(registry: Registry) -> t.Dict[str, t.Any]:
@@ -457,7 +494,8 @@ def test_a_disk_that_is_too_small_for_creating(host: Host, monkeypatch: pytest.M
     path = write_gguf(host.folder / "tiny.gguf", seed=21)
     size = os.stat(path).st_size
     monkeypatch.setattr(
-        "ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama.store.free_bytes", lambda _path: 2 * size - 1
+        "ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama.store.free_bytes",
+        lambda _path: 2 * size - 1,
     )
     with pytest.raises(GpufleetError, match="nothing was uploaded") as caught:
         host.call("mine", gguf=[path])
