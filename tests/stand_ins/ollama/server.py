@@ -118,7 +118,12 @@ class OllamaServer:
     def cli(self, *words: str, **env: str) -> subprocess.CompletedProcess:
         """Run a command of the program against this server."""
         return subprocess.run(
-            self.command + list(words), env=dict(self.env, **env), capture_output=True, text=True, timeout=60, check=False
+            self.command + list(words),
+            env=dict(self.env, **env),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     def mode(self, **modes: t.Any) -> None:

@@ -27,7 +27,9 @@ PARAMETERS_WIDTH = 30
 
 
 class Api(Application):
-    def __init__(self, environment: Environment, modes: Modes, store: Store, scheduler: Scheduler, version: str) -> None:
+    def __init__(
+        self, environment: Environment, modes: Modes, store: Store, scheduler: Scheduler, version: str
+    ) -> None:
         self.environment, self.modes, self.store, self.scheduler = environment, modes, store, scheduler
         self.version = version
         self.downloads = download.Downloads(store)

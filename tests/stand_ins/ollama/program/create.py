@@ -33,9 +33,7 @@ _TENSOR_NAMES = (
     (r"mlp\.up_proj", "ffn_up"), (r"mlp\.down_proj", "ffn_down"), (r"input_layernorm", "attn_norm"),
     (r"post_attention_layernorm", "ffn_norm"),
 )  # fmt: skip
-CHATML = (
-    '{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n'
-)
+CHATML = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
 NO_DIGEST = "0" * 19
 
 
@@ -164,7 +162,8 @@ class Creation:
         if len(stems) > 1 or len(ordered) != expected:
             stem = SPLIT.match(first)
             raise CreateError(
-                'split GGUF "%s" has %d shards, expected %d' % (stem.group(1) if stem else first, len(ordered), expected),
+                'split GGUF "%s" has %d shards, expected %d'
+                % (stem.group(1) if stem else first, len(ordered), expected),
                 400,
             )
         merged = gguf_file.Gguf()

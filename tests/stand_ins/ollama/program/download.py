@@ -106,7 +106,9 @@ class Registry:
         found = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         realm = urlsplit(found.get("realm", ""))
         if realm.netloc != urlsplit(self.base).netloc:
-            raise PullError("realm host %r does not match original host %r" % (realm.netloc, urlsplit(self.base).netloc))
+            raise PullError(
+                "realm host %r does not match original host %r" % (realm.netloc, urlsplit(self.base).netloc)
+            )
         query = {"service": found.get("service", ""), "scope": found.get("scope", ""), "ts": int(time.time()),
                  "nonce": secrets.token_urlsafe(16)}  # fmt: skip
         url = "%s://%s%s?%s" % (realm.scheme, realm.netloc, realm.path, urlencode(query))
@@ -321,7 +323,9 @@ def pull(
     try:
         content = registry.manifest(name.tag)
         manifest = json.loads(content)
-        layers = list(manifest["layers"]) + ([manifest["config"]] if (manifest.get("config") or {}).get("digest") else [])
+        layers = list(manifest["layers"]) + (
+            [manifest["config"]] if (manifest.get("config") or {}).get("digest") else []
+        )
     except PullError as error:
         raise PullError("pull model manifest: %s" % error) from error
     except socket.timeout as error:

@@ -167,8 +167,14 @@ class _Reader:
 
 
 def tiny(
-    name: str = "tiny", layers: int = 2, seed: int = 0, file_type: str = "F16", architecture: str = "llama",
-    chat_template: str = "", split: int = 0, **more: int
+    name: str = "tiny",
+    layers: int = 2,
+    seed: int = 0,
+    file_type: str = "F16",
+    architecture: str = "llama",
+    chat_template: str = "",
+    split: int = 0,
+    **more: int,
 ) -> t.List[Gguf]:
     """A small model, in one file or ``split`` files. ``seed`` changes its content; ``more`` are architecture's keys."""
     width, heads, kv_heads, forward, words = 64, 4, 2, 128, 128

@@ -98,7 +98,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         finally:
             self._continue = False
-            self.server.told(self.status, time.monotonic() - began, self.client_address[0], self.command, self.path_only)
+            self.server.told(
+                self.status, time.monotonic() - began, self.client_address[0], self.command, self.path_only
+            )
 
     def _answer(self) -> None:
         modes = self.app.modes
@@ -227,7 +229,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.status = status
         self.send_response(status)
         if kind:
-            self.send_header("Content-Type", kind + ("; charset=utf-8" if kind.startswith(("text", "application/json")) else ""))
+            self.send_header(
+                "Content-Type", kind + ("; charset=utf-8" if kind.startswith(("text", "application/json")) else "")
+            )
         if getattr(self, "cors", ""):
             self.send_header("Access-Control-Allow-Origin", self.cors)
         for name, value in (headers or {}).items():
@@ -278,7 +282,9 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     app: Application
 
     def __init__(self, host: str, port: int) -> None:
-        self.address_family = socket.AF_INET6 if ":" in host or (host in ("", "0.0.0.0") and _ipv6()) else socket.AF_INET
+        self.address_family = (
+            socket.AF_INET6 if ":" in host or (host in ("", "0.0.0.0") and _ipv6()) else socket.AF_INET
+        )
         any_address = host in ("", "0.0.0.0", "::")
         if any_address and self.address_family == socket.AF_INET6:
             host = "::"
@@ -319,7 +325,9 @@ def local_name(header: str) -> bool:
         return address.is_loopback or address.is_private or address.is_unspecified or _own(host)
     except ValueError:
         pass
-    return host in ("", "localhost", socket.gethostname().lower()) or host.endswith((".localhost", ".local", ".internal"))
+    return host in ("", "localhost", socket.gethostname().lower()) or host.endswith(
+        (".localhost", ".local", ".internal")
+    )
 
 
 def _own(address: str) -> bool:

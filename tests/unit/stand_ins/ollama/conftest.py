@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items: t.List[pytest.Item]) -> None:
     for item in items:
         if REAL and item.get_closest_marker("stand_in"):
             item.add_marker(pytest.mark.skip(reason="holds of the stand-in only, and OLLAMA_TEST_URL is set"))
+        if "server" in getattr(item, "fixturenames", ()):  # a process of its own
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -9,24 +9,34 @@ from __future__ import annotations
 import pytest
 from ansible_collections.gpufleet.llm.tests.stand_ins.ollama.registry import Registry, tiny
 
-ollama = pytest.importorskip("ollama")
-openai = pytest.importorskip("openai")
+# The import of the two takes seconds, so it is not this module's.
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def own(url):
+def ollama():
+    return pytest.importorskip("ollama")
+
+
+@pytest.fixture(scope="module")
+def openai():
+    return pytest.importorskip("openai")
+
+
+@pytest.fixture(scope="module")
+def own(ollama, url):
     return ollama.Client(host=url)
 
 
 @pytest.fixture(scope="module")
-def foreign(url):
+def foreign(openai, url):
     return openai.OpenAI(base_url=url + "/v1", api_key="ignored", max_retries=0)
 
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 
-def test_ollama_create_show_copy_delete(own, name, gguf, tmp_path):
+def test_ollama_create_show_copy_delete(ollama, own, name, gguf, tmp_path):
     path = tmp_path / "m.gguf"
     path.write_bytes(gguf)
     digest = own.create_blob(str(path))
@@ -42,7 +52,7 @@ def test_ollama_create_show_copy_delete(own, name, gguf, tmp_path):
     assert caught.value.status_code == 404
 
 
-def test_ollama_pull(own):
+def test_ollama_pull(ollama, own):
     with Registry() as registry:
         registry.add("library/gpufleet-client:latest", tiny(seed=79))
         name = registry.name("library/gpufleet-client:latest")
@@ -55,7 +65,7 @@ def test_ollama_pull(own):
             own.pull(registry.name("library/none:latest"), insecure=True)
 
 
-def test_ollama_answers(own, loadable):
+def test_ollama_answers(ollama, own, loadable):
     assert own.chat(loadable, QUESTION, options={"num_predict": 5}).message.content
     parts = list(own.generate(loadable, "Hello", stream=True, options={"num_predict": 3}))
     assert parts[-1].done and "".join(part.response for part in parts)
@@ -66,7 +76,7 @@ def test_ollama_answers(own, loadable):
     assert (caught.value.status_code, caught.value.error) == (404, "model 'nothing-here' not found")
 
 
-def test_openai_answers(foreign, loadable):
+def test_openai_answers(openai, foreign, loadable):
     assert any(model.id.startswith(loadable) for model in foreign.models.list())
     assert foreign.models.retrieve(loadable).object == "model"
     whole = foreign.chat.completions.create(model=loadable, messages=QUESTION, max_tokens=5)

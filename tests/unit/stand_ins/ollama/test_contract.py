@@ -109,7 +109,9 @@ def test_first_upload_is_201(url, name):
 
 
 def test_create_from_gguf(url, name, gguf):
-    answer = create(url, name, {"m.gguf": gguf}, parameters={"stop": ["a", "b"], "temperature": 0.5}, system="Be <brief>")
+    answer = create(
+        url, name, {"m.gguf": gguf}, parameters={"stop": ["a", "b"], "temperature": 0.5}, system="Be <brief>"
+    )
     assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
     statuses = [line["status"] for line in answer.lines]
     assert statuses[0] == "parsing GGUF" and statuses[-2:] == ["writing manifest", "success"]
@@ -302,7 +304,9 @@ def test_a_plain_registry_is_not_enough(url):
 
 
 def test_generate_streams(url, loadable):
-    answer = post(url, "/api/generate", model=loadable, prompt="What is the capital of France?", options={"num_predict": 3})
+    answer = post(
+        url, "/api/generate", model=loadable, prompt="What is the capital of France?", options={"num_predict": 3}
+    )
     assert answer.headers["content-type"] == "application/x-ndjson"
     *tokens, last = answer.lines
     assert tokens and not any(line["done"] for line in tokens)

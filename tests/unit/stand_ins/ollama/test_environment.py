@@ -68,7 +68,9 @@ def test_host(text, shown):
     assert str(Environment({"OLLAMA_HOST": text}).host()) == shown
 
 
-@pytest.mark.parametrize("text, level", [("", "INFO"), ("1", "DEBUG"), ("0", "INFO"), ("2", "DEBUG-4"), ("yes", "INFO")])
+@pytest.mark.parametrize(
+    "text, level", [("", "INFO"), ("1", "DEBUG"), ("0", "INFO"), ("2", "DEBUG-4"), ("yes", "INFO")]
+)
 def test_debug(text, level):
     assert Environment({"OLLAMA_DEBUG": text}).debug_level() == level
 

@@ -96,6 +96,7 @@ def test_same_files_every_time(mirror, tmp_path):
         assert path.read_bytes() == (mirror / "v0.33.1" / path.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_release_runs(mirror, tmp_path):
     program = installed(mirror, "0.33.2", tmp_path / "0.33.2")
     link = tmp_path / "ollama"
@@ -118,6 +119,7 @@ def test_a_release_runs(mirror, tmp_path):
         assert answer.status == 500 and answer.error.startswith("llama-server binary not found (checked: ")
 
 
+@pytest.mark.slow
 def test_gpus_need_their_libraries(mirror, tmp_path):
     program = installed(mirror, "0.33.1", tmp_path / "0.33.1")
     env = {"OLLAMA_STANDIN_GPUS": str(48 * 2**30), "OLLAMA_LLM_LIBRARY": "cuda_v12"}
@@ -128,6 +130,7 @@ def test_gpus_need_their_libraries(mirror, tmp_path):
         assert "library=cpu" in one.log()
 
 
+@pytest.mark.slow
 def test_broken_releases(mirror, tmp_path):
     crashing = OllamaServer(tmp_path / "a", program=installed(mirror, "0.33.8", tmp_path / "0.33.8"))
     crashing.start(wait=False)

@@ -59,7 +59,7 @@ def test_start(server: Start):
         "OLLAMA_MODELS:%s" % one.store, "OLLAMA_HOST:%s" % one.url,
     ):  # fmt: skip
         assert part in config.group(1)
-    assert 'key=OLLAMA_MAX_QUEUE value=-3 default=512' in log
+    assert "key=OLLAMA_MAX_QUEUE value=-3 default=512" in log
     assert 'msg="inference compute" id=cpu' in log and "library=cpu" in log
     assert 'msg="vram-based default context" total_vram="0.0 GiB" default_num_ctx=4096' in log
     order = ["Generating new private key", "server config", "Listening on 127.0.0.1", "inference compute"]
@@ -74,12 +74,17 @@ def test_start(server: Start):
     assert key.read_bytes() == before, "an identity is made once"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "env, status, said",
     [
         ({"HOME": ""}, 1, "Error: $HOME is not defined"),
         ({"HOME": "", "OLLAMA_MODELS": ""}, 2, "panic: $HOME is not defined"),
-        ({"OLLAMA_HOST": "192.0.2.1:11434"}, 1, "Error: listen tcp 192.0.2.1:11434: bind: cannot assign requested address"),
+        (
+            {"OLLAMA_HOST": "192.0.2.1:11434"},
+            1,
+            "Error: listen tcp 192.0.2.1:11434: bind: cannot assign requested address",
+        ),
         ({"OLLAMA_ORIGINS": "example.com"}, 2, "panic: bad origin: origins must contain '*'"),
         ({"OLLAMA_MODELS": "/proc/version/models"}, 1, "Error: mkdir /proc/version/models"),
         ({"HOME": "/proc/nobody"}, 1, "Error: could not create directory mkdir /proc/nobody: "),
@@ -92,6 +97,7 @@ def test_starts_that_fail(tmp_path, env, status, said):
     assert said in one.log()
 
 
+@pytest.mark.slow
 def test_port_taken(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -101,6 +107,7 @@ def test_port_taken(tmp_path):
     assert "Error: listen tcp 127.0.0.1:%d: bind: address already in use" % port in one.log()
 
 
+@pytest.mark.slow
 def test_slow_start_accepts_and_does_not_answer(tmp_path):
     one = OllamaServer(tmp_path / "home", env={"OLLAMA_STANDIN_SLOW_START": "60"})
     one.start(wait=False)
@@ -119,6 +126,7 @@ def test_slow_start_accepts_and_does_not_answer(tmp_path):
             one.kill()
 
 
+@pytest.mark.slow
 def test_a_listener_that_is_not_on_loopback_takes_any_host(tmp_path):
     with OllamaServer(tmp_path / "home", host="0.0.0.0") as one:
         assert call(one.url, "GET", "/api/version", Host="ollama.example.com").status == 200
@@ -241,7 +249,10 @@ def test_adapters_and_projectors(shared, gguf):
     lora = gguf_file.tiny("lora", layers=1)[0].pack()
     clip = gguf_file.tiny("eyes", layers=1, architecture="clip")[0].pack()
     adapters = {"lora.gguf": push(shared.url, lora)}
-    assert create(shared.url, "adapted", {"m.gguf": gguf, "p.gguf": clip}, adapters=adapters).lines[-1]["status"] == "success"
+    assert (
+        create(shared.url, "adapted", {"m.gguf": gguf, "p.gguf": clip}, adapters=adapters).lines[-1]["status"]
+        == "success"
+    )
     shown = call(shared.url, "POST", "/api/show", {"model": "adapted"}).json
     assert "ADAPTER " in shown["modelfile"] and "vision" in shown["capabilities"]
     assert create(shared.url, "bad", {"m.gguf": gguf}, adapters={"x.bin": push(shared.url, b"junk")}).error == (
@@ -423,7 +434,12 @@ def test_gpus_eviction_and_expiry(server: Start, gguf):
     assert set(rows) == {"a:latest", "c:latest"}, "the one that would have gone first"
     assert rows["a:latest"]["size_vram"] == rows["a:latest"]["size"] > 0
     assert rows["a:latest"]["context_length"] == 8192, "as much as it was trained for"
-    call(one.url, "POST", "/api/generate", {"model": "a", "prompt": "x", "options": {"num_ctx": 1024}, "keep_alive": "100ms"})
+    call(
+        one.url,
+        "POST",
+        "/api/generate",
+        {"model": "a", "prompt": "x", "options": {"num_ctx": 1024}, "keep_alive": "100ms"},
+    )
     rows = {row["name"]: row for row in call(one.url, "GET", "/api/ps").json["models"]}
     assert rows["a:latest"]["context_length"] == 1024
     time.sleep(0.15)
@@ -436,8 +452,8 @@ def test_gpus_eviction_and_expiry(server: Start, gguf):
 
 def test_hidden_gpus(server: Start):
     gpus = {"OLLAMA_STANDIN_GPUS": "%d" % (80 * GIB)}
-    assert 'default_num_ctx=4096' in server(CUDA_VISIBLE_DEVICES="-1", **gpus).log()
-    assert 'library=cpu' in server(OLLAMA_STANDIN_CPU_FALLBACK="discovery", **gpus).log()
+    assert "default_num_ctx=4096" in server(CUDA_VISIBLE_DEVICES="-1", **gpus).log()
+    assert "library=cpu" in server(OLLAMA_STANDIN_CPU_FALLBACK="discovery", **gpus).log()
 
 
 def test_modes_of_an_answer(shared, gguf):
@@ -465,6 +481,7 @@ def test_a_bad_cache_type_fails_at_the_first_load(server: Start, gguf):
     assert answer.status == 500 and "cache type: q3" in answer.error
 
 
+@pytest.mark.slow
 def test_command_line(shared, gguf):
     create(shared.url, "said", {"m.gguf": gguf})
     assert shared.cli("--version").stdout == "ollama version is 0.33.1\n"
