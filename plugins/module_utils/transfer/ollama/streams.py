@@ -138,7 +138,8 @@ class Packed:
             with gzip.GzipFile(fileobj=self._file, mode="rb") as stream:
                 yield Reader(stream, self.path, lambda: None)
         else:
-            with _unzstd(self._file, self.path) as (stream, error):
+            with contextlib.ExitStack() as stack:
+                stream, error = _unzstd(stack, self._file, self.path)
                 yield Reader(stream, self.path, error)
 
     def seems_whole(self, unpacked: int) -> bool:
@@ -148,7 +149,7 @@ class Packed:
         tail = 4 if self.format == "gzip" else _TRAILER.size
         if self.size < tail:
             return False
-        self._file.seek(-tail, os.SEEK_END)
+        self._file.seek(self.size - tail)
         if self.format == "gzip":
             return struct.unpack("<I", self._file.read(tail))[0] == unpacked % 2**32
         return self._file.read(tail) == _trailer(self.size - tail)
@@ -175,8 +176,8 @@ def writer(file: t.BinaryIO, path: str, level: int) -> t.Iterator[t.Any]:
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=min(level, 9), mtime=0) as stream:
             yield stream
     else:
-        with _zstd(file, path, level) as stream:
-            yield stream
+        with contextlib.ExitStack() as stack:
+            yield stack.enter_context(_zstd(file, path, level))
         file.seek(0, os.SEEK_END)
         file.write(_trailer(file.tell()))
     file.flush()
@@ -186,24 +187,22 @@ def _trailer(length: int) -> bytes:
     return _TRAILER.pack(_TRAILER_MAGIC, 8, length)
 
 
-@contextlib.contextmanager
-def _unzstd(file: t.BinaryIO, where: str) -> t.Iterator[t.Tuple[t.Any, t.Callable[[], t.Optional[str]]]]:
+def _unzstd(
+    stack: contextlib.ExitStack, file: t.BinaryIO, where: str
+) -> t.Tuple[t.Any, t.Callable[[], t.Optional[str]]]:
+    """The unpacked stream, until the stack is left, and what is asked for an error at its end."""
     program = find("zstd")
     if program:
-        with _process([program, "-d", "-q", "-c"], file, subprocess.PIPE) as (process, said):
-            yield process.stdout, said
-        return
+        process, said = stack.enter_context(_process([program, "-d", "-q", "-c"], file, subprocess.PIPE))
+        return process.stdout, said
     library = _library(where)
     if library.__name__ == "zstandard":
         stream = library.ZstdDecompressor(max_window_size=2**27).stream_reader(
             file, read_across_frames=True, closefd=False
         )
-        errors: t.Any = library.ZstdError
     else:
         stream = library.ZstdFile(file)
-        errors = library.ZstdError
-    with stream:
-        yield _Translated(stream, errors), lambda: None
+    return _Translated(stack.enter_context(stream), library.ZstdError), lambda: None
 
 
 @contextlib.contextmanager

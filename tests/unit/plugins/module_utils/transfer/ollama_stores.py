@@ -109,5 +109,5 @@ def answer(
 ) -> t.Dict[str, t.Any]:
     """What the module ollama_bundle returns."""
     params = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
-    params.update(state=state, path=str(path), store=str(store), lock_timeout=5, **options)
+    params.update({"state": state, "path": str(path), "store": str(store), "lock_timeout": 20}, **options)
     return request.answer(params, check_mode=check_mode, say=(said if said is not None else []).append)

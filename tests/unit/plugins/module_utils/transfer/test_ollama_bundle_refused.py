@@ -160,7 +160,8 @@ def refusal(tmp_path, data: bytes) -> str:
     stores.add(store, "registry.ollama.ai/library/other/1b", b"other")
     before = stores.content(store)
     (tmp_path / "x.tar").write_bytes(data)
-    for check_mode in (False, True):
+    message = ""
+    for check_mode in (True, False):
         try:
             answer("imported", tmp_path / "x.tar", store, check_mode=check_mode)
         except GpufleetError as error:
