@@ -10,7 +10,7 @@ module: ollama_release
 short_description: Have releases of Ollama on a host, beside each other
 version_added: 0.1.0
 description:
-  - Unpacks a release of Ollama into a directory of its own, O(path)C(/<version>), from the vendor, from a mirror, or from
+  - Unpacks a release of Ollama into a directory of its own, C(<path>/<version>), from the vendor, from a mirror, or from
     files that are on the host. It starts and stops nothing, and switches a link only with O(state=current).
   - Every archive is verified with its published sha256 before anything in it is looked at.
   - A release is unpacked beside its place and gets its name when it is whole. Its record, C(.gpufleet-release.json), lists

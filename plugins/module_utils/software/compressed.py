@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import importlib
 import io
+import os
 import subprocess
 import tempfile
 import typing as t
@@ -64,26 +65,22 @@ def stated_size(content: t.BinaryIO) -> t.Optional[int]:
     return int.from_bytes(header[start : start + length], "little") + (256 if length == 2 else 0)
 
 
-@contextlib.contextmanager
-def opened(content: t.BinaryIO, name: str) -> t.Iterator[t.BinaryIO]:
+def opened(content: t.BinaryIO, name: str) -> t.ContextManager[t.BinaryIO]:
     """What the file holds, decompressed. The end is read, and a damaged one refused, whatever the reader left."""
     if kind(content, name) == "gzip":
-        with gzip.GzipFile(fileobj=content) as stream:
-            yield t.cast(t.BinaryIO, stream)
-            _drain(t.cast(t.BinaryIO, stream))
-        return
+        return _from_python(t.cast(t.BinaryIO, gzip.GzipFile(fileobj=content)))
     program = find("zstd")
     if program is not None:
-        with _from_program(program, content, name) as stream:
-            yield stream
-        return
-    decompressor = _decompressor()
-    if decompressor is None:
-        need_zstd()
-    else:
-        reader = io.BufferedReader(_Frames(content, decompressor, name), _PIECE)
-        yield t.cast(t.BinaryIO, reader)
-        _drain(t.cast(t.BinaryIO, reader))
+        return _from_program(program, content, name)
+    need_zstd()
+    return _from_python(t.cast(t.BinaryIO, io.BufferedReader(_Frames(content, name), _PIECE)))
+
+
+@contextlib.contextmanager
+def _from_python(stream: t.BinaryIO) -> t.Iterator[t.BinaryIO]:
+    with stream:
+        yield stream
+        _drain(stream)
 
 
 def _drain(stream: t.BinaryIO) -> None:
@@ -100,7 +97,7 @@ def _from_program(program: str, content: t.BinaryIO, name: str) -> t.Iterator[t.
             stdin=content,
             stdout=subprocess.PIPE,
             stderr=complaints,
-            cwd="/",
+            env=dict(os.environ, LC_ALL="C"),
         )
         try:
             stream = t.cast(t.BinaryIO, process.stdout)
@@ -123,7 +120,7 @@ def _from_program(program: str, content: t.BinaryIO, name: str) -> t.Iterator[t.
 
 def _text(complaints: t.IO[bytes]) -> str:
     complaints.seek(0)
-    return complaints.read(500).decode(errors="replace").strip()
+    return complaints.read(500).decode(errors="replace").replace("/*stdin*\\ : ", "").strip()
 
 
 def _damaged(name: str, detail: str) -> BadArchive:
@@ -144,9 +141,10 @@ def _decompressor() -> t.Optional[t.Callable[[], t.Any]]:
 class _Frames(io.RawIOBase):
     """The frames of a zstd file one after the other; unlike the modules' own readers it misses an end that is missing."""
 
-    def __init__(self, content: t.BinaryIO, decompressor: t.Callable[[], t.Any], name: str) -> None:
+    def __init__(self, content: t.BinaryIO, name: str) -> None:
         super().__init__()
-        self._content, self._new, self._name = content, decompressor, name
+        self._content, self._name = content, name
+        self._new = t.cast(t.Callable[[], t.Any], _decompressor())
         self._frame: t.Optional[t.Any] = None
         self._input = b""
         self._output = memoryview(b"")
