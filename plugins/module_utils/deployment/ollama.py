@@ -18,7 +18,6 @@ from ..engines.ollama import due
 from ..engines.ollama.wish import ADDITIONS, SOURCES, Wish
 from ..errors import GpufleetError
 from ..models.ollama_names import Name
-from ..planning.ollama import planner
 from ..planning.ollama import service as ollama_service
 
 Dict = t.Dict[str, t.Any]
@@ -269,6 +268,8 @@ class _Follower:
         if unread:
             self.unread.update(unread)
             return
+        from ..planning.ollama import planner  # a third of a second, which a run that finds all well does not pay
+
         options = {
             "models": [
                 {"name": model["name"], "parameters": model["parameters"], "model": self.facts[model["digest"]]}

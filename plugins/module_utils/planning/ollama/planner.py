@@ -18,14 +18,12 @@ from . import values
 from ..facts import Host, read_host
 from .settings import settings
 from .solve import Solver
-from .variables import VARIABLES
+from .variables import PLANNER_VERSION, VARIABLES
 from .wishes import read_wishes
 from ..units import GIB
 from ..wishes import Draft
 
 SCHEMA = "gpufleet.plan/1"
-# Raised whenever the same inputs would give another plan.
-PLANNER_VERSION = "1"
 
 
 def make_plan(hardware: t.Mapping[str, t.Any], options: t.Optional[t.Mapping[str, t.Any]] = None) -> t.Dict[str, t.Any]:

@@ -20,8 +20,7 @@ from ...errors import GpufleetError
 from . import values
 from ..facts import read_host
 from ..units import GIB
-from .planner import PLANNER_VERSION
-from .variables import MAPPED, VARIABLES
+from .variables import MAPPED, PLANNER_VERSION, VARIABLES
 from .wishes import read_settings
 
 DEFAULT_NAME = "ollama"

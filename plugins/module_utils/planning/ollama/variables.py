@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import typing as t
 
+# Raised whenever the same inputs would give another plan.
+PLANNER_VERSION = "1"
+
 # name -> kind of value. values.py says what each kind accepts and how it is written.
 VARIABLES: t.Dict[str, str] = {
     "OLLAMA_HOST": "host",
