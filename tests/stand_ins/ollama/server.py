@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 class OllamaServer:
-    """``path`` becomes the home, its models the store; ``program`` is a release's bin/ollama in place of the sources."""
+    """``path`` is the home, and holds the store; ``program`` is a release's bin/ollama in place of the sources."""
 
     def __init__(
         self, path: t.Union[str, Path], env: t.Optional[t.Mapping[str, str]] = None, port: int = 0,

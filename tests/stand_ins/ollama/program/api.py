@@ -129,7 +129,7 @@ class Api(Application):
             answer["requires"] = model.config["requires"]
         http.reply_json(answer)
 
-    def signed_out(self, http: Handler) -> None:
+    def signed_out(self, _http: Handler) -> None:
         if self.environment.flag("OLLAMA_NO_CLOUD"):
             raise ApiError(403, "ollama cloud is disabled")
         raise ApiError(401, "unauthorized", signin_url="https://ollama.com/connect")

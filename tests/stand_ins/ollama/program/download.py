@@ -37,9 +37,9 @@ class Cut(Exception):
 class Registry:
     """One registry, as one model's name gives it."""
 
-    def __init__(self, name: names.Name, insecure: bool, modes: Modes) -> None:
-        self._modes, self._token = modes, ""
-        replaced = modes.text("registry")
+    def __init__(self, name: names.Name, insecure: bool, store: Store) -> None:
+        self._modes, self._environment, self._token = store.modes, store.environment, ""
+        replaced = self._modes.text("registry")
         if name.host == names.HOST and replaced:
             self.base = replaced.rstrip("/")
         elif name.scheme == "http" and not insecure:
@@ -120,26 +120,40 @@ class Registry:
 
     def _open(self, method: str, url: str, headers: t.Dict[str, str]) -> http.client.HTTPResponse:
         parts = urlsplit(url)
+        target = parts.path + ("?" + parts.query if parts.query else "")
+        proxy = urlsplit(self._environment.proxy(parts.scheme, parts.hostname or "")).netloc
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.netloc, timeout=self._modes.number("stall_seconds", 30))
+        connection = kind(proxy or parts.netloc, timeout=self._modes.number("stall_seconds", 30))
+        if proxy and parts.scheme == "https":
+            connection.set_tunnel(parts.netloc)
+        elif proxy:
+            target = url
         try:
-            connection.request(method, parts.path + ("?" + parts.query if parts.query else ""), headers=headers)
+            connection.request(method, target, headers=headers)
             return connection.getresponse()
         except socket.timeout:
             raise
         except OSError as error:
-            said = "%s" % error
-            if "SSL" in type(error).__name__ or "WRONG_VERSION_NUMBER" in said:
-                reason = "http: server gave HTTP response to HTTPS client"
-            elif isinstance(error, ConnectionRefusedError):
-                reason = "dial tcp %s: connect: connection refused" % parts.netloc
-            elif isinstance(error, socket.gaierror):
-                reason = "dial tcp: lookup %s: no such host" % parts.hostname
-            else:
-                reason = said
-            raise PullError('%s "%s": %s' % (method.capitalize(), url, reason)) from error
+            reason = _reason(error, proxy or parts.netloc)
+            raise PullError(
+                '%s "%s": %s%s' % (method.capitalize(), url, "proxyconnect tcp: " * bool(proxy), reason)
+            ) from error
         except http.client.HTTPException as error:
             raise PullError('%s "%s": EOF' % (method.capitalize(), url)) from error
+
+
+def _reason(error: OSError, address: str) -> str:
+    said = str(error)
+    if "SSL" in type(error).__name__:
+        return (
+            "http: server gave HTTP response to HTTPS client" if "WRONG_VERSION" in said or "record" in said else said
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return "dial tcp %s: connect: connection refused" % address
+    if isinstance(error, socket.gaierror):
+        return "dial tcp: lookup %s: no such host" % address.partition(":")[0]
+    refused = re.match(r"Tunnel connection failed: \d+ (.*)", said)
+    return refused.group(1) if refused else said
 
 
 class Download:
@@ -319,7 +333,7 @@ def pull(
     """Everything that ``/api/pull`` does; ``say`` takes a progress line, ``gone`` knows whether the client has left."""
     say(status="pulling manifest")
     modes, before = store.modes, store.manifest(name)
-    registry = Registry(name, insecure, modes)
+    registry = Registry(name, insecure, store)
     try:
         content = registry.manifest(name.tag)
         manifest = json.loads(content)

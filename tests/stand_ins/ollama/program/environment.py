@@ -183,6 +183,19 @@ class Environment:
             port = str(default_port)
         return Host(scheme, host, int(port))
 
+    def proxy(self, scheme: str, host: str) -> str:
+        """The proxy for a host by Go's rules, or nothing: never for this machine, nor for what NO_PROXY names."""
+        name = scheme.upper() + "_PROXY"
+        proxy = self.var(name) or self.var(name.lower())
+        if not proxy or host == "localhost" or host.startswith("127.") or host == "::1":
+            return ""
+        for entry in (self.var("NO_PROXY") or self.var("no_proxy")).split(","):
+            entry = entry.strip().partition(":")[0]
+            domain = entry.lstrip("*").lstrip(".").lower()
+            if entry == "*" or (domain and (host == domain or host.endswith("." + domain))):
+                return ""
+        return proxy if "://" in proxy else "http://" + proxy
+
     def extra_origins(self) -> t.List[str]:
         return [origin for origin in self.var("OLLAMA_ORIGINS").split(",") if origin]
 

@@ -17,7 +17,7 @@ generate_error   text: every generation is a 500 with it
 generate_cut     tokens after which a stream ends without done
 generate_wrong   every answer is this text
 gpus             comma list of bytes: GPUs that are there
-cpu_fallback     "discovery": the GPUs are not found; anything else: models are loaded into the CPU's memory all the same
+cpu_fallback     "discovery": the GPUs are not found; anything else: models go into the CPU's memory all the same
 pull_rate        bytes a second
 pull_stall       fraction of a layer after which nothing comes any more
 pull_cut         fraction of a layer after which the connection ends without success

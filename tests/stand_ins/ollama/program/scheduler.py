@@ -120,8 +120,8 @@ class Hardware:
                 type="discrete", total=gib(size), available=gib(size))  # fmt: skip
         if not self.gpus:
             total, available = memory()
-            log("INFO", "types.go:60", "inference compute", id="cpu", filter_id="", library="cpu", compute="", name="cpu",
-                description="cpu", libdirs="ollama", driver="", pci_id="", type="", total=gib(total),
+            log("INFO", "types.go:60", "inference compute", id="cpu", filter_id="", library="cpu", compute="",
+                name="cpu", description="cpu", libdirs="ollama", driver="", pci_id="", type="", total=gib(total),
                 available=gib(available))  # fmt: skip
         log("INFO", "routes.go:2056", "vram-based default context", total_vram=gib(self.total), default_num_ctx=context)
 
@@ -158,6 +158,7 @@ class Scheduler:
         self.context = environment.uint("OLLAMA_CONTEXT_LENGTH", 0) or hardware.default_context(
             environment.uint("OLLAMA_GPU_OVERHEAD", 0)
         )
+        self._load_timeout = environment.load_timeout() / SECOND_NS
         self._cache_type = environment.var("OLLAMA_KV_CACHE_TYPE").lower()
         self._runners: t.Dict[str, Runner] = {}
         self._changed = threading.Condition()
@@ -279,8 +280,11 @@ class Scheduler:
         seconds = self._modes.number("load_seconds")
         if seconds:
             runner.busy += self.parallel  # nobody uses it yet
-            self._changed.wait_for(lambda: False, seconds)
+            self._changed.wait_for(lambda: False, min(seconds, self._load_timeout))
             runner.busy -= self.parallel
+            if seconds > self._load_timeout:
+                self._unload(key)
+                raise LoadError("timed out waiting for llama-server to start - progress 0.00 - ")
         return runner
 
     def _size(self, model: Model, context: int) -> int:

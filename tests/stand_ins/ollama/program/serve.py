@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import base64
-import errno
 import os
 import re
 import secrets
@@ -107,9 +106,7 @@ def listen(host: str, port: int) -> web.Server:
     except socket.gaierror as error:
         raise Fatal("listen tcp: lookup %s: no such host" % host) from error
     except OSError as error:
-        reason = {errno.EADDRINUSE: "address already in use", errno.EACCES: "permission denied",
-                  errno.EADDRNOTAVAIL: "cannot assign requested address"}.get(error.errno or 0, error.strerror)  # fmt: skip
-        raise Fatal("listen tcp %s: bind: %s" % (shown, reason)) from error
+        raise Fatal("listen tcp %s: bind: %s" % (shown, _reason(error))) from error
 
 
 class Server(web.Server):

@@ -81,7 +81,7 @@ class Store:
         self.root = Path(environment.models()).absolute()
         self.blobs, self.manifests = self.root / "blobs", self.root / "manifests"
         self.noprune = environment.flag("OLLAMA_NOPRUNE")
-        self.modes = modes
+        self.environment, self.modes = environment, modes
 
     def prepare(self) -> None:
         """What a start does before it serves; Fatal when the store cannot be used."""

@@ -19,8 +19,8 @@ from ansible_collections.gpufleet.llm.tests.stand_ins.ollama.program.environment
 
 @pytest.mark.parametrize(
     "text, meant",
-    [("1", True), ("t", True), ("TRUE", True), ("0", False), ("f", False), ("False", False), ("", False), (" '' ", False),
-     ("no", True), ("off", True), ("disabled", True), ('"0"', False), (" 1 ", True)],
+    [("1", True), ("t", True), ("TRUE", True), ("0", False), ("f", False), ("False", False), ("", False),
+     (" '' ", False), ("no", True), ("off", True), ("disabled", True), ('"0"', False), (" 1 ", True)],
 )  # fmt: skip
 def test_any_other_text_is_true(text, meant):
     assert Environment({"OLLAMA_NOPRUNE": text}).flag("OLLAMA_NOPRUNE") is meant
@@ -101,3 +101,21 @@ def test_what_the_log_shows():
         "OLLAMA_ORIGINS:[https://a.example http://localhost https://localhost http://localhost:*",
     ):  # fmt: skip
         assert part in shown
+
+
+@pytest.mark.parametrize(
+    "scheme, host, proxy",
+    [
+        ("https", "registry.ollama.ai", "http://proxy:3128"),
+        ("http", "registry.example.com", ""),
+        ("https", "127.0.0.1", ""),
+        ("https", "localhost", ""),
+        ("https", "mirror.example.com", ""),
+        ("https", "example.com", ""),
+        ("https", "myexample.com", "http://proxy:3128"),
+    ],
+)
+def test_proxies(scheme, host, proxy):
+    variables = {"https_proxy": "proxy:3128", "NO_PROXY": "10.0.0.1,.example.com"}
+    assert Environment(variables).proxy(scheme, host) == proxy
+    assert Environment(dict(variables, NO_PROXY="*")).proxy(scheme, host) == ""

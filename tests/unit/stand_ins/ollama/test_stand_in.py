@@ -362,6 +362,28 @@ def test_http_wants_insecure(shared, registry):
     assert "insecure protocol http" in pull(shared, "http://" + registry.name()).error
 
 
+def test_the_registry_is_asked_through_the_proxy(server: Start):
+    heard: t.List[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def refuse() -> None:
+            connection = proxy.accept()[0]
+            with connection:
+                heard.append(connection.recv(4096))
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        one = server(HTTPS_PROXY="http://127.0.0.1:%d" % proxy.getsockname()[1])
+        answer = pull(one, "tiny")
+        thread.join(5)
+    assert heard[0].startswith(b"CONNECT registry.ollama.ai:443 ")
+    assert answer.error.startswith(
+        'pull model manifest: Get "https://registry.ollama.ai/v2/library/tiny/manifests/latest"'
+    )
+    assert answer.error.endswith("Forbidden")
+
+
 def test_modes_of_a_pull(shared, registry):
     name = registry.name()
     shared.mode(pull_error="max retries exceeded: EOF")
@@ -472,6 +494,14 @@ def test_modes_of_an_answer(shared, gguf):
         call(shared.url, "GET", "/api/ps", timeout=0.2)
     shared.mode(fail=None, hang=None)
     assert call(shared.url, "GET", "/api/ps").status == 200
+
+
+def test_load_timeout(server: Start, gguf):
+    one = server(OLLAMA_LOAD_TIMEOUT="100ms", OLLAMA_STANDIN_LOAD_SECONDS="5")
+    create(one.url, "m", {"m.gguf": gguf})
+    answer = call(one.url, "POST", "/api/generate", {"model": "m", "prompt": "x"})
+    assert answer.status == 500 and answer.error.startswith("timed out waiting for llama-server to start")
+    assert call(one.url, "GET", "/api/ps").json["models"] == []
 
 
 def test_a_bad_cache_type_fails_at_the_first_load(server: Start, gguf):
