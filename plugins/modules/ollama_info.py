@@ -17,6 +17,7 @@ description:
   - Returns the version of an Ollama server, its models with their digests and sizes, and what is loaded.
   - With O(store), also what lies on the disk, whether the server runs or not.
 extends_documentation_fragment:
+  - gpufleet.llm.attributes
   - gpufleet.llm.attributes.info
 options:
   store:

@@ -11,14 +11,14 @@ import http.client
 import typing as t
 import urllib.error
 
-from ansible.module_utils.urls import open_url
-
 from ...models.ollama_names import Name
 from ...transfer.ollama.manifest import MAX_BYTES, MEDIA_TYPE
 
 
 def digest(name: Name, insecure: bool, timeout_s: float) -> t.Tuple[t.Optional[str], str]:
     """(hex digest, ""), or (None, why it is not known). Proxies of this process's environment are used."""
+    from ansible.module_utils.urls import open_url  # late: half of this module's start, and rarely needed
+
     scheme = "http" if insecure else "https"
     url = "%s://%s/v2/%s/%s/manifests/%s" % (scheme, name.host, name.namespace, name.model, name.tag)
     try:

@@ -214,7 +214,7 @@ def _in_directory(path: str, option: str) -> t.List[str]:
     if not names:
         raise GpufleetError("%s=%s is a directory without a .gguf file." % (option, path))
     models = [name for name in names if not name.startswith("mmproj")]
-    if len({name for name in (split_names(one)[0] for one in models)}) > 1:
+    if len({split_names(one)[0] for one in models}) > 1:
         raise GpufleetError(
             "%s=%s holds several models (%s): name the file, or the first one of a split set."
             % (option, path, ", ".join(sorted({split_names(one)[0] for one in models})))

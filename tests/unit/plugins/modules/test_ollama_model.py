@@ -50,6 +50,7 @@ def host(server: t.Optional[OllamaServer], tmp_path: Path) -> t.Iterator[Host]:
         server.start()
     for model in api.tags():
         if model["name"] not in before:
+            api.unload(model["name"])
             api.delete(model["name"])
 
 
@@ -389,7 +390,10 @@ def test_a_registry_that_lets_nobody_in(host: Host) -> None:
     "fault, message",
     [
         (Fault("status", "*/manifests/*", times=-1, status=500), "{host} has failed: run again later. .* said: "),
-        (Fault("stall", "*/manifests/*", times=-1, at=0.0, seconds=2), "hangs: 'pulling manifest' made no progress for"),
+        (
+            Fault("stall", "*/manifests/*", times=-1, at=0.0, seconds=2),
+            "hangs: 'pulling manifest' made no progress for",
+        ),
     ],
 )
 def test_a_registry_that_fails(host: Host, registry: Registry, fault: Fault, message: str) -> None:
