@@ -15,11 +15,13 @@ import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.software import archive, compressed, http_file, ollama_archives
 from ansible_collections.gpufleet.llm.plugins.modules import ollama_release
+from ansible_collections.gpufleet.llm.tests.stand_ins.ollama import release as release_stand_in
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.software import zstd_ways
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.software.mirror import (
     BASE,
@@ -517,6 +519,32 @@ def test_alone_and_without_secrets(host, mirror):
     result = json.loads(process.stdout)
     assert "Given up after 1 attempts" in result["msg"]
     assert "hunter" not in process.stdout
+
+
+@pytest.mark.slow
+def test_as_ansible_packs_it(host, mirror, tmp_path):
+    """With the part that is loaded only to fetch, and the archives that the scenarios install."""
+    built = release_stand_in.build(tmp_path / "built", ["0.33.1", "0.13.5"])
+    mirror.files = {"/%s" % path.relative_to(built): path.read_bytes() for path in built.glob("*/*")}
+    environment = dict(
+        os.environ,
+        ANSIBLE_LOCAL_TEMP=str(tmp_path / "local"),
+        ANSIBLE_REMOTE_TEMP=str(tmp_path / "remote"),
+        ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal",
+        ANSIBLE_NOCOLOR="1",
+        ANSIBLE_COLLECTIONS_PATH=str(Path(ollama_release.__file__).parents[5]),
+    )
+    for version in ("0.33.1", "0.13.5"):
+        arguments = dict(host.defaults, version=version, libraries=["cuda_v13"], architecture="amd64")
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible.cli.adhoc", "localhost", "-c", "local", "-m", "gpufleet.llm.ollama_release"]
+            + ["-e", "ansible_python_interpreter=" + sys.executable, "-a", json.dumps(arguments)],
+            env=environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert "CHANGED" in done.stdout, done.stdout + done.stderr
+        assert "lib/ollama/cuda_v13/libggml-cuda.so" in host.files(version)
+        assert not [name for name in host.files(version) if "cuda_v12" in name or "vulkan" in name]
+        assert os.access(host.path / version / "bin/ollama", os.X_OK)
 
 
 def test_a_second_run_takes_milliseconds(host, mirror):
