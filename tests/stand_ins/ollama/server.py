@@ -51,6 +51,7 @@ class OllamaServer:
         self.url = "http://127.0.0.1:%d" % self.port
         self.env = {"HOME": str(self.path), "PATH": os.defpath, "OLLAMA_MODELS": str(self.store)}
         self.env["OLLAMA_HOST"] = "%s:%d" % (host, self.port)
+        self.env["OLLAMA_STANDIN_PARENT"] = str(os.getpid())
         self.env.update(env or {})
         sources = [sys.executable, "-I", "-S", "-X", "pycache_prefix=" + COMPILED, "-c", START % str(HERE)]
         self.command = [str(program)] if program else sources

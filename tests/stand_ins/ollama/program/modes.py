@@ -25,6 +25,7 @@ pull_error       text: in-band error in place of the first layer
 part_bytes       size of a part of a download (100 MB to 1000 MB in Ollama)
 backoff_seconds  unit of the waits between tries (1 in Ollama)
 stall_seconds    silence after which a part is asked for again (30 in Ollama)
+parent           process: the server ends when it is no longer this one's child
 create_seconds   how long a create takes after its first line
 disk_bytes       bytes that may be written until the disk is full
 fail             "PATH=STATUS": requests to that path answer that status

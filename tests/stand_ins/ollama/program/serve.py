@@ -49,6 +49,9 @@ def serve(variables: t.Mapping[str, str], version: str, library: t.Optional[Path
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_arguments: end.set())
+    parent = modes.text("parent")
+    if parent:
+        threading.Thread(target=watch, args=(int(parent), end), daemon=True).start()
     if end.wait(modes.number("slow_start")):
         return 0
     hardware.tell(scheduler.context)
@@ -61,6 +64,13 @@ def serve(variables: t.Mapping[str, str], version: str, library: t.Optional[Path
     api.downloads.cancel_all()
     scheduler.stop()
     return 0
+
+
+def watch(parent: int, end: threading.Event) -> None:
+    """A test's server ends with the test, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    end.set()
 
 
 def make_key(folder: Path) -> None:

@@ -40,6 +40,7 @@ def installed(mirror: Path, version: str, folder: Path) -> Path:
     """bin/ollama of that release, unpacked."""
     path = next((mirror / ("v" + version)).glob("ollama-linux-amd64.t*"))
     with opened(path) as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
         archive.extractall(folder)
     program = folder / "bin" / "ollama"
     if not os.access("/usr/bin/python3", os.X_OK):  # the hosts of the scenarios have it

@@ -98,6 +98,13 @@ def test_starts_that_fail(tmp_path, env, status, said):
 
 
 @pytest.mark.slow
+def test_a_server_ends_with_its_test(tmp_path):
+    one = OllamaServer(tmp_path / "home", env={"OLLAMA_STANDIN_PARENT": "1"})
+    one.start(wait=False)
+    assert one.process is not None and one.process.wait(10) == 0
+
+
+@pytest.mark.slow
 def test_port_taken(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
