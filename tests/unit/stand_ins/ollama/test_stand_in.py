@@ -318,6 +318,35 @@ def _ignore(call_: t.Callable[..., t.Any], *arguments: t.Any) -> None:
         pass
 
 
+def test_two_pulls_share_a_download_and_the_last_client_that_leaves_ends_it(shared, registry):
+    registry.add("library/shared:latest", tiny(seed=60, pad=400000))
+    name = registry.name("library/shared:latest")
+    shared.mode(pull_stall=0.5)
+    clients = []
+    for _client in range(2):
+        clients.append(socket.create_connection(("127.0.0.1", shared.port), timeout=10))
+        body = b'{"model": "%s", "insecure": true}' % name.encode()
+        head = b"POST /api/pull HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        clients[-1].sendall(head + body)
+        seen = b""
+        while b'"completed"' not in seen:
+            seen += clients[-1].recv(4096)
+    assert registry.count("GET", "/data/*") == 1
+    clients[0].close()
+    time.sleep(0.2)
+    assert b'"completed"' in clients[1].recv(65536), "the other one goes on"
+    clients[1].close()
+    notes = list((shared.store / "blobs").glob("*-partial-0"))
+    ends = time.monotonic() + 5
+    while time.monotonic() < ends and b'"Completed":0' in notes[0].read_bytes():
+        time.sleep(0.02)
+    shared.mode(pull_stall=None)
+    assert pull(shared, name, insecure=True).lines[-1] == {"status": "success"}
+    resumed = [one.range for one in registry.requests if one.range and not one.range.startswith("bytes=0-")]
+    assert len(resumed) == 1, "the rest of it"
+    call(shared.url, "DELETE", "/api/delete", {"model": name})
+
+
 @pytest.mark.parametrize(
     "fault, said",
     [
