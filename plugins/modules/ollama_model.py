@@ -101,7 +101,7 @@ options:
     type: path
   modelfile_content:
     description:
-      - A Modelfile as text. Paths in it must be absolute.
+      - A Modelfile as text. Paths in it must be absolute. Mark it V(!unsafe) where it has a template.
     type: str
   name:
     description:
@@ -146,8 +146,8 @@ options:
       - With V(present), the model is there as the options say.
       - With V(latest), the registry is asked for a newer one on every run.
       - With V(loaded), it is there and in memory.
-      - With V(unloaded), it is not in memory. The module waits for the requests that it is answering.
-      - With V(absent), it is unloaded and deleted, with its entry in O(record).
+      - With V(unloaded), it is not in memory. The module waits up to five minutes for requests that it is answering.
+      - With V(absent), it is unloaded and deleted, with its entry in O(record). Requests have ten seconds to end.
     type: str
     choices: [absent, latest, loaded, present, unloaded]
     default: present
@@ -163,7 +163,8 @@ options:
     type: str
   template:
     description:
-      - The template of the prompt, in Go's language.
+      - The template of the prompt, in Go's language. Its braces are those of Jinja too, so mark it V(!unsafe), or keep
+        it in a Modelfile.
     type: str
   timeout:
     description:
@@ -206,6 +207,12 @@ EXAMPLES = r"""
       temperature: 0.2
       stop: ["<|im_end|>"]
     system: You help the customers of example.com.
+
+- name: With a template
+  gpufleet.llm.ollama_model:
+    name: plain
+    from: qwen3:8b
+    template: !unsafe "{{ .System }} {{ .Prompt }}"
 
 - name: From a split GGUF, by its first file
   gpufleet.llm.ollama_model:
@@ -317,6 +324,10 @@ http_status:
   description: Status of the server's answer, V(200) for an error in the middle of one.
   type: int
   returned: when the server refuses
+verdict:
+  description: What became of the connection, such as V(refused), V(timeout) or V(unreachable).
+  type: str
+  returned: when the server does not answer
 found_digest:
   description: The digest that the registry has.
   type: str

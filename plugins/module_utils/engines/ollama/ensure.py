@@ -23,6 +23,8 @@ from .wish import Wish
 
 _REQUEST_TIMEOUT_S = 60.0  # of what is answered at once; a server that starts looks for GPUs first
 _UNLOAD_POLL_S = 0.2
+_UNLOAD_TIMEOUT_S = 300.0  # a model that is asked all the time never goes
+_LAST_ANSWERS_S = 10.0  # of a model that is deleted
 
 
 @dataclass
@@ -237,10 +239,11 @@ def _recipes_shown(
 
 
 def _shown(job: _Job) -> str:
-    text = str(job.api.show(job.wish.name.short).get("modelfile") or "")
+    text = ""
     try:
+        text = str(job.api.show(job.wish.name.short).get("modelfile") or "")
         return modelfile.render(modelfile.parse(text, "modelfile"))
-    except GpufleetError:  # a newer server may know more commands
+    except GpufleetError:  # it is broken, or a newer server knows more commands
         return text
 
 
@@ -252,7 +255,7 @@ def _absent(job: _Job, before: _Before) -> bool:
     name = job.wish.name
     if before.model:
         if due.find(before.loaded, name):
-            _unloaded(job, before)
+            job.do("unload %s" % name, _unload, job, name, _LAST_ANSWERS_S)
         job.shown = {"before": _line(_digest(before.model)), "after": ""}
         job.do("delete %s" % name, job.api.delete, name.short)
     if not job.check_mode:
@@ -262,17 +265,28 @@ def _absent(job: _Job, before: _Before) -> bool:
 
 def _unloaded(job: _Job, before: _Before) -> bool:
     name = job.wish.name
-    job.do("unload %s" % name, _unload, job, name)
+
+    def unload() -> None:
+        most = min(_UNLOAD_TIMEOUT_S, job.tools.clock.need("unloading %s" % name))
+        if not _unload(job, name, most):
+            raise GpufleetError(
+                "%s is still in memory %g seconds after it was to be unloaded: it is answering requests, or gets new "
+                "ones. Keep its clients away, or restart the server." % (name, most)
+            )
+
+    job.do("unload %s" % name, unload)
     return True
 
 
-def _unload(job: _Job, name: Name) -> None:
-    """It goes when the requests that it is answering are done."""
+def _unload(job: _Job, name: Name, most_s: float) -> bool:
+    """Whether it has gone: it does when the requests that it is answering are done."""
     job.api.unload(name.short)
+    until = time.monotonic() + most_s
     while due.find(job.api.ps(), name):
-        if job.tools.clock.left() <= 0:
-            raise job.tools.clock.over("unloading %s, which is still answering requests," % name)
+        if time.monotonic() > until:
+            return False
         time.sleep(_UNLOAD_POLL_S)
+    return True
 
 
 def _loaded(job: _Job, before: _Before) -> bool:

@@ -24,9 +24,11 @@ _PROXY = (
 _PULL: t.Tuple[t.Tuple[t.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), text)
     for pattern, text in (
+        (r"permission denied|read-only file system",
+         "the server's user may not write to the directory of its models (OLLAMA_MODELS): look at its owner"),
         (r"file does not exist|manifest unknown|\b404\b",
          "there is no such model {name} in {host}: look at its name and tag"),
-        (r"\b401\b|\b403\b|unauthorized|access denied|denied|sign.?in",
+        (r"\b401\b|\b403\b|unauthorized|denied|sign.?in",
          "{host} does not give {name} to this server: a private model needs the server's public key "
          "($HOME/.ollama/id_ed25519.pub of its user) in the owner's account"),
         (r"\b412\b|newer version|requires? .*version",
@@ -35,8 +37,6 @@ _PULL: t.Tuple[t.Tuple[t.Pattern[str], str], ...] = tuple(
          "{host} cannot serve {name}, whose GGUF is split: download the files (model_download) and give them as gguf"),
         (r"no space left|disk quota",
          "the disk of the server's models is full: free some space; what was downloaded is kept for an hour"),
-        (r"permission denied|read-only file system",
-         "the server's user may not write to the directory of its models (OLLAMA_MODELS): look at its owner"),
         (r"digest mismatch",
          "what came from {host} was damaged on the way and was removed: run again"),
         (r"no Location header",
@@ -63,13 +63,13 @@ _CREATE: t.Tuple[t.Tuple[t.Pattern[str], str], ...] = tuple(
          "Ollama cannot convert this architecture: convert it with llama.cpp's convert_hf_to_gguf.py and give gguf"),
         (r"split GGUF",
          "the set of files is not whole, or its files belong to different sets"),
-        (r"quantiz|unknown type|unsupported.*type",
+        (r"quantization is only|unsupported quantization|unknown type",
          "this file cannot be quantized: give a source in F16, BF16 or F32, or leave quantize out"),
         (r"template error|template:",
          "template is no Go template that Ollama understands"),
         (r"not in GGUF format|invalid file magic",
          "the server does not take it for a GGUF file; an older Ollama may not know it: upgrade it"),
-        (r"llama-server|llama-quantize",
+        (r"binary not found",
          "this installation of Ollama lacks a program in lib/ollama: install the whole release"),
     )
 )  # fmt: skip

@@ -47,7 +47,7 @@ def decode(content: bytes, where: str) -> str:
 
 
 def parse(text: str, where: str) -> t.Dict[str, t.Any]:
-    """The recipe: ``from`` and the other LISTS as lists, ``parameters`` as texts (``stop`` as a list), others as texts."""
+    """The recipe: LISTS as lists, ``parameters`` as a dictionary of texts (``stop`` is a list), the others as texts."""
     recipe: t.Dict[str, t.Any] = {}
     for line, command, value in _commands(text, where):
         place = "%s line %d" % (where, line)

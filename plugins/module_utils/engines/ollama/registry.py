@@ -6,19 +6,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import typing as t
 import urllib.error
 
+from ...errors import GpufleetError
 from ...models.ollama_names import Name
-from ...transfer.ollama.manifest import MAX_BYTES, MEDIA_TYPE
+from ...transfer.ollama.manifest import MAX_BYTES, MEDIA_TYPE, Manifest
+
+_PER_CLIENT = ("hf.co", "huggingface.co")  # make a manifest for each client that asks
 
 
 def digest(name: Name, insecure: bool, timeout_s: float) -> t.Tuple[t.Optional[str], str]:
     """(hex digest, ""), or (None, why it is not known). Proxies of this process's environment are used."""
     from ansible.module_utils.urls import open_url  # late: half of this module's start, and rarely needed
 
+    if name.host.lower() in _PER_CLIENT:
+        return None, "%s makes a manifest for each client" % name.host
     scheme = "http" if insecure else "https"
     url = "%s://%s/v2/%s/%s/manifests/%s" % (scheme, name.host, name.namespace, name.model, name.tag)
     try:
@@ -28,6 +32,7 @@ def digest(name: Name, insecure: bool, timeout_s: float) -> t.Tuple[t.Optional[s
         return None, "%s answered %d" % (url, error.code)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return None, "%s: %s" % (url, error)
-    if len(data) > MAX_BYTES:
-        return None, "%s answered with no manifest" % url
-    return hashlib.sha256(data).hexdigest(), ""
+    try:
+        return Manifest.parse(data, url).digest, ""
+    except GpufleetError as error:
+        return None, str(error)

@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.gpufleet.llm.plugins.module_utils.engines.ollama import ensure
 from ansible_collections.gpufleet.llm.plugins.module_utils.engines.ollama.api import Api
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.models.ollama_names import Name
@@ -306,6 +307,22 @@ def test_an_embedding_model_is_loaded_by_an_embedding(host: Host) -> None:
     assert host.call("mine", state="unloaded")["changed"] is True
 
 
+def test_a_model_that_is_busy_is_not_unloaded(
+    host: Host, registry: Registry, stand_in: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.call(registry.name(), insecure=True, state="loaded")
+    monkeypatch.setattr(ensure, "_UNLOAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(ensure, "_LAST_ANSWERS_S", 0.1)
+    monkeypatch.setattr(Api, "unload", lambda *_arguments: None)
+    with pytest.raises(GpufleetError, match="is still in memory 0.3 seconds after it was to be unloaded"):
+        host.call(registry.name(), state="unloaded")
+    assert host.call(registry.name(), state="absent")["changed"] is True
+    monkeypatch.undo()
+    registry.add("library/tiny:latest", tiny())
+    host.call(registry.name(), insecure=True)
+    host.call(registry.name(), state="unloaded")
+
+
 def test_absent_unloads_first(host: Host, registry: Registry) -> None:
     host.call(registry.name(), insecure=True, state="loaded")
     result = host.call(registry.name(), state="absent")
@@ -364,6 +381,7 @@ def test_the_whole_may_not_take_longer_than_timeout(host: Host, registry: Regist
         ({"error": "write x: no space left on device"}, "the disk of the server's models is full"),
         ({"error": "dial tcp: lookup x: no such host"}, "the server does not reach {host}: .* HTTPS_PROXY"),
         ({"error": "digest mismatch, file must be downloaded again: want a, got b"}, "was damaged on the way"),
+        ({"error": "open /m/blobs/x: permission denied"}, "the server's user may not write to the directory"),
         ({"error": "something new"}, "cannot be pulled. .* said: something new"),
         ({"fail": "/api/pull=500"}, "answered POST /api/pull with 500"),
         ({"fail": "/api/tags=500"}, "answered GET /api/tags with 500"),
