@@ -100,7 +100,7 @@ class Place:
         """The version that an absolute path lies in, also by way of links from elsewhere."""
         for candidate in (os.path.normpath(path), os.path.realpath(path)):
             for root in (self.path, os.path.realpath(self.path)):
-                name = os.path.relpath(candidate, root).split(os.sep)[0]
+                name = os.path.relpath(candidate, root).split(os.sep, 1)[0]
                 if str(Version.of(name)) == name:
                     return name
         return None
