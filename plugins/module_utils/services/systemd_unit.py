@@ -24,7 +24,10 @@ PROPERTIES = (
     "ExecMainStatus",
     "ExecMainStartTimestampMonotonic",
     "NeedDaemonReload",
+    "FragmentPath",
+    "DropInPaths",
 )
+UNIT_FILES = "/etc/systemd/system/"
 RUNNING = ("active", "reloading", "activating")
 
 Runner = t.Callable[[t.List[str]], str]
@@ -50,7 +53,7 @@ def status(unit: str, files: t.Sequence[str], journal_lines: int, runner: Runner
     shown = parse_show(runner(["systemctl", "show", unit, "--property=" + ",".join(PROPERTIES)]))
     running = shown["ActiveState"] in RUNNING
     started_at = _started_at(shown) if running else None
-    needs_reload = shown["NeedDaemonReload"] == "yes"
+    needs_reload = shown["NeedDaemonReload"] == "yes" or bool(_unseen(shown, files))
     newer = [] if started_at is None else [path for path in files if _changed_at(path) > started_at]
     return {
         "unit": unit,
@@ -91,6 +94,12 @@ def journal(unit: str, lines: int, runner: Runner = run) -> t.List[str]:
     """The last lines that the unit and systemd wrote about it."""
     text = runner(["journalctl", "--unit", unit, "--lines", str(lines), "--no-pager", "--output", "short-iso"])
     return text.splitlines()
+
+
+def _unseen(shown: t.Mapping[str, str], files: t.Sequence[str]) -> t.List[str]:
+    """Files that systemd has not found yet: of a directory that is new, it says itself that nothing is to be read."""
+    seen = [shown["FragmentPath"]] + shown["DropInPaths"].split()
+    return [path for path in files if path.startswith(UNIT_FILES) and path not in seen and os.path.exists(path)]
 
 
 def _started_at(shown: t.Mapping[str, str]) -> t.Optional[float]:

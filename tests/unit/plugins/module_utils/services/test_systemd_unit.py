@@ -67,6 +67,18 @@ def test_stale(tmp_path, written_ago, text, stale):
     assert status["newer_files"] == ([str(path)] if stale and written_ago == 5 else [])
 
 
+@pytest.mark.parametrize("seen, expected", [("", True), ("DropInPaths=%s/a.conf %s/b.conf\n", False)], ids=["no", "yes"])
+def test_a_drop_in_that_systemd_has_not_seen(tmp_path, monkeypatch, seen, expected):
+    """Its directory is new, so systemd says NeedDaemonReload=no."""
+    monkeypatch.setattr(systemd_unit, "UNIT_FILES", "%s/" % tmp_path)
+    path = tmp_path / "b.conf"
+    path.touch()
+    os.utime(path, (time.time() - 20,) * 2)
+    shown = RUNNING % started_ago(10) + seen.replace("%s", str(tmp_path))
+    status = systemd_unit.status("x.service", [str(path), str(tmp_path / "missing.conf")], 0, answering(shown))
+    assert (status["needs_daemon_reload"], status["stale"]) == (expected, expected)
+
+
 def test_a_running_unit():
     status = systemd_unit.status("x.service", [], 2, answering(RUNNING % started_ago(10)))
     assert abs(status.pop("started_at") - (time.time() - 10)) < 1
