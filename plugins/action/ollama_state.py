@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
         except GpufleetError as error:
             raise AnsibleActionFail(str(error)) from error
         self._refuse(state["problems"])
-        warnings = list(result.get("warnings") or []) + service["warnings"]
+        warnings = list(result.get("warnings") or []) + service["warnings"] + state["warnings"]
         return dict(result, changed=False, state=state, due=deployment.due_now(state), warnings=warnings)
 
     def _ask(self, module, options, task_vars):

@@ -44,7 +44,8 @@ def paths(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dict:
         "proven_path": posixpath.join(state, "proven.json"),
         "record_path": posixpath.join(state, "models.json"),
         "own_unit_path": "/etc/systemd/system/" + instance["unit"],
-        "drop_in_path": "/etc/systemd/system/%s.d/50-gpufleet.conf" % instance["unit"],
+        # The last of all, after what `systemctl edit` writes.
+        "drop_in_path": "/etc/systemd/system/%s.d/zz-gpufleet.conf" % instance["unit"],
     }
 
 
@@ -123,6 +124,7 @@ class _Follower:
         self.service, self.look, self.role, self.facts = service, look, role, facts
         self.unread: t.Dict[str, Dict] = {}
         self.problems: t.List[str] = []
+        self.warnings: t.List[str] = []
         self.vendor = self._vendor()
 
     def run(self) -> Dict:
@@ -163,6 +165,7 @@ class _Follower:
             "user_exists": account is not None,
             "unread": list(self.unread.values()),
             "problems": self.problems,
+            "warnings": self.warnings,
         }
 
     def _vendor(self) -> str:
@@ -190,6 +193,12 @@ class _Follower:
         one["adopted"] = bool(status["fragment_path"]) and not ours
         one["unit_path"] = one["drop_in_path"] if one["adopted"] else one["own_unit_path"]
         one["unit_text"] = self.look["files"][one["unit_path"]].get("text", "")
+        others = [path for path in status["drop_in_paths"] if path != one["drop_in_path"]]
+        if one["adopted"] and others and not one["unit_text"]:
+            self.warnings.append(
+                "%s stays, but %s comes after it: environment variables, commands and limits in there are not in force any "
+                "more. Give them as variables of this role." % (" and ".join(others), one["drop_in_path"])
+            )
         one["proven"] = self.look["files"][one["proven_path"]]["type"] == "file"
         one["home"] = home
         one["store"] = self._store(one, home)
