@@ -188,6 +188,7 @@ try:
     from ansible_collections.gpufleet.llm.plugins.module_utils.hardware import facts
     from ansible_collections.gpufleet.llm.plugins.module_utils.models.ollama_names import Name
     from ansible_collections.gpufleet.llm.plugins.module_utils.services import host_look, systemd_unit
+    from ansible_collections.gpufleet.llm.plugins.module_utils.software.releases import Place
     from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama.store import Store
 except ImportError:  # run alone, from a checkout that is not on the collections path
     import sys
@@ -200,6 +201,7 @@ except ImportError:  # run alone, from a checkout that is not on the collections
     from module_utils.hardware import facts
     from module_utils.models.ollama_names import Name
     from module_utils.services import host_look, systemd_unit
+    from module_utils.software.releases import Place
     from module_utils.transfer.ollama.store import Store
 
 _FAMILIES = (("debian", "Debian"), ("rhel", "RedHat"), ("fedora", "RedHat"), ("suse", "Suse"), ("arch", "Archlinux"))
@@ -297,15 +299,16 @@ def _manifest(store: Store, name: Name) -> t.Dict[str, t.Any]:
 
 
 def _releases(path: str) -> t.Dict[str, t.Any]:
+    place = Place(path)
     found = {}
-    for name in sorted(os.listdir(path)) if os.path.isdir(path) else []:
-        try:
-            with open(os.path.join(path, name, ".gpufleet-release.json"), encoding="utf-8") as stream:
-                record = json.load(stream)
-        except (OSError, ValueError):
-            continue
-        if not os.path.islink(os.path.join(path, name)):
-            found[name] = {"addons": record.get("addons") or [], "libraries": record.get("libraries")}
+    for version in place.versions():
+        record = place.record(version)
+        if record:
+            found[version] = {
+                "addons": record["addons"],
+                "libraries": record["libraries"],
+                "complete": place.damage(record) is None,
+            }
     return found
 
 

@@ -151,9 +151,8 @@ class _Follower:
             "account_due": account is None or not set(groups) <= set(account["groups"]),
             "addons": addons,
             "release_path": posixpath.join(role["install_path"], version),
-            "release_due": release is None
-            or sorted(release["addons"]) != addons
-            or (release["libraries"] or None) != (role["libraries"] or None),
+            "release_due": release is None or not release["complete"] or release["addons"] != addons
+            or release["libraries"] != (sorted(role["libraries"]) or None),
             "zstd_due": not look["zstd"] and release is None and _version(version) >= (0, 14),
             "links_due": current.get("target") != version or cli.get("target") != cli_target,
             "cli_target": cli_target,
@@ -176,6 +175,8 @@ class _Follower:
     def _addons(self) -> t.List[str]:
         if self.role["addons"] != "auto":
             return sorted(self.role["addons"])
+        if self.role["archive"]:
+            return []  # of files that were brought along, only the user knows what they are
         if self.vendor == "amd":
             return ["rocm"]
         if self.look["hardware"]["environment"] == "jetson":
