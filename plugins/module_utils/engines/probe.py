@@ -116,6 +116,7 @@ def _climb(client: Client, wish: Wish, seen: Look) -> None:
         seen.detail = "%s answers HTTP" % client.address.place
         return
     _health(client, wish, seen)
+    seen.engine_version = _version(client, wish)
     if wish.state == "healthy":
         return
     seen.models = openai_api.models(client)
@@ -124,7 +125,6 @@ def _climb(client: Client, wish: Wish, seen: Look) -> None:
         seen.detail = "%s serves %s" % (client.address.place, seen.model)
     else:
         _answer(client, wish, seen)
-    seen.engine_version = _version(client, wish)
 
 
 def _health(client: Client, wish: Wish, seen: Look) -> None:
