@@ -113,7 +113,7 @@ def follow(
 
 def due_now(state: t.Mapping[str, t.Any]) -> bool:
     """Whether anything is to be done, but for the text of a unit, which the role renders."""
-    if any(state[key] for key in ("account_due", "release_due", "links_due", "prune_due")):
+    if any(state[key] for key in ("account_due", "release_due", "links_due")):
         return True
     return any(one["service_due"] or one["plan_new"] or one["models_due"] for one in state["instances"])
 
@@ -156,7 +156,8 @@ class _Follower:
             "zstd_due": not look["zstd"] and release is None and _version(version) >= (0, 14),
             "links_due": current.get("target") != version or cli.get("target") != cli_target,
             "cli_target": cli_target,
-            "prune_due": len(look["releases"]) > role["keep"] + 1,
+            # Versions go when another comes into use, and not this one: what failed to start is no reason to forget it.
+            "previous": current["target"] if current.get("target", version) != version else "",
             "vendor": self.vendor,
             "instances": instances,
             "hardware": look["hardware"],
