@@ -85,7 +85,9 @@ class _Reader:
             close = difflib.get_close_matches(str(key), _KEYS, 1, 0.6)
             hint = "Did you mean %s?" % close[0] if close else "There are: %s." % ", ".join(_KEYS)
             self.problems.append("%s.%s: an instance has no such key. %s" % (where, key, hint))
-        settings = dict(common, **self._settings(entry.get("settings") or {}, where + "."))
+        env, settings = self._env(entry, where)
+        settings = dict(common, **settings)
+        settings.update(self._settings(entry.get("settings") or {}, where + "."))
         host, port = str(self._of(entry, "host") or "127.0.0.1").strip(), self._port(entry, where)
         self._address(host, self._said(entry, "host", where))
         self.instances.append(
@@ -100,7 +102,7 @@ class _Reader:
                 "models_path": self._path(entry, where),
                 "models": self._models(entry, where),
                 "settings": settings,
-                "environment": dict(network, **self._env(entry, where)),
+                "environment": dict(network, **env),
             }
         )
 
@@ -125,9 +127,13 @@ class _Reader:
             if taken:
                 said = where + "settings." + str(key) if where else _by_role_name("settings." + str(key))
                 self.problems.append("%s: it is set by %s." % (said, _OWNED[taken[0]]))
-            notes += ["%s %s: LLAMA_ARG_FIT_TARGET is set instead." % (name, MAPPED[name]) for name in old]
-            self.warnings += [note for note in notes if note not in self.warnings]
+            self._warn(old, notes)
         return given
+
+    def _warn(self, old: t.Mapping[str, int], notes: t.Sequence[str]) -> None:
+        """What is to be said about variables, once."""
+        mapped = ["%s %s: LLAMA_ARG_FIT_TARGET is set instead." % (name, MAPPED[name]) for name in old]
+        self.warnings += [note for note in [*notes, *mapped] if note not in self.warnings]
 
     def _port(self, entry: t.Mapping[str, t.Any], where: str) -> int:
         value = self._of(entry, "port")
@@ -175,29 +181,31 @@ class _Reader:
                 found.append(model)
         return found
 
-    def _env(self, entry: t.Mapping[str, t.Any], where: str) -> t.Dict[str, str]:
+    def _env(self, entry: t.Mapping[str, t.Any], where: str) -> t.Tuple[t.Dict[str, str], t.Dict[str, t.Any]]:
+        """Variables that are nothing to Ollama, and those of Ollama that the role has none for, which are settings."""
         merged = dict(self.wanted.get("env") or {}, **(entry.get("env") or {}))
-        found = {}
+        found: t.Dict[str, str] = {}
+        settings: t.Dict[str, t.Any] = {}
         for name in sorted(merged, key=str):
             value = merged[name]
             if not _VARIABLE.match(str(name)):
                 self.problems.append("ollama_env: %s is no name of an environment variable." % name)
             elif name in _OWNED:
                 self.problems.append("ollama_env.%s: it is set by %s." % (name, _OWNED[name]))
-            elif name in VARIABLES:
-                short = name[7:].lower() if name.startswith("OLLAMA_") else name[10:].lower()
-                self.problems.append("ollama_env.%s: set ollama_%s, which is checked and planned with." % (name, short))
-            elif str(name).startswith("OLLAMA_"):
+            elif name in VARIABLES and _role_variable(name):
+                instead = _role_variable(name)
+                self.problems.append("ollama_env.%s: set %s, which is checked and planned with." % (name, instead))
+            elif name in VARIABLES or str(name).startswith("OLLAMA_"):
                 try:
-                    _fixed, _old, notes = read_settings({name: value})
-                    self.warnings += [note for note in notes if note not in self.warnings]
+                    self._warn(*read_settings({name: value})[1:])
+                    settings[str(name)] = value
                 except GpufleetError as error:
                     self.problems.append(str(error).replace("settings.", "ollama_env."))
             elif isinstance(value, (dict, list)) or any(sign in str(value) for sign in "\n\r\0"):
                 self.problems.append("ollama_env.%s: give text of one line." % name)
             else:
                 found[str(name)] = "1" if value is True else "0" if value is False else str(value)
-        return found
+        return found, settings
 
     def _network(self) -> t.Dict[str, str]:
         found = {}
@@ -283,6 +291,13 @@ def plan_key(instance: t.Mapping[str, t.Any], version: str, hardware: t.Mapping[
         [host.cpu_model, host.cores, host.memory_total_bytes // GIB],
     ]
     return hashlib.sha256(json.dumps(stable, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _role_variable(name: str) -> str:
+    """The role's variable for one of Ollama's, if it has one."""
+    if name.startswith("OLLAMA_"):
+        return name.lower()
+    return {"LLAMA_ARG_FIT": "ollama_fit", "LLAMA_ARG_FIT_TARGET": "ollama_fit_target"}.get(name, "")
 
 
 def _by_role_name(text: str) -> str:

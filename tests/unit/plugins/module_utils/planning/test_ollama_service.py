@@ -35,6 +35,8 @@ PROBLEMS = [
     ({"settings": {"OLLAMA_HOST": "0.0.0.0"}}, "ollama_old_settings.OLLAMA_HOST: it is set by host and port"),
     ({"env": {"OLLAMA_KEEPALIVE": 1}}, "Did you mean OLLAMA_KEEP_ALIVE?"),
     ({"env": {"OLLAMA_KEEP_ALIVE": "5m"}}, "ollama_env.OLLAMA_KEEP_ALIVE: set ollama_keep_alive"),
+    ({"env": {"LLAMA_ARG_FIT_TARGET": "512"}}, "ollama_env.LLAMA_ARG_FIT_TARGET: set ollama_fit_target"),
+    ({"env": {"LLAMA_ARG_THREADS": "many"}}, "ollama_env.LLAMA_ARG_THREADS=many: give a whole number"),
     ({"env": {"HTTPS_PROXY": "http://x"}}, "ollama_env.HTTPS_PROXY: it is set by ollama_https_proxy"),
     ({"env": {"A B": "1"}}, "A B is no name of an environment variable"),
     ({"env": {"A": "1\n2"}}, "ollama_env.A: give text of one line"),
@@ -111,21 +113,25 @@ def test_an_instance_has_the_rest_from_the_role():
     ids=str,
 )
 def test_old_names_are_mapped_and_said(settings, said):
-    answer = service.read_service(dict(NOTHING, settings=settings))
-    assert answer["problems"] == []
-    assert said in answer["warnings"][0]
+    for where in ("settings", "env"):
+        answer = service.read_service(dict(NOTHING, **{where: settings}))
+        assert answer["problems"] == []
+        assert said in answer["warnings"][0]
+        assert answer["instances"][0]["settings"] == settings
 
 
 def test_the_environment():
     asked = dict(NOTHING, https_proxy="http://proxy:3128", no_proxy="intra, 127.0.0.1", ca_file="/etc/ssl/ca.pem",
-                 settings={"keep_alive": "90", "OLLAMA_GPU_OVERHEAD": "2G"}, env={"GGML_X": "1"})  # fmt: skip
+                 settings={"keep_alive": "90", "OLLAMA_GPU_OVERHEAD": "2G"}, env={"GGML_X": "1", "HSA_OVERRIDE_GFX_VERSION": "10.3.0", "LLAMA_ARG_THREADS": 8})  # fmt: skip
     (instance,) = service.read_service(asked)["instances"]
     found = service.environment(instance, None, "/var/lib/ollama", "/srv/models/ollama", prunes=False)
     assert found == {
         "GGML_X": "1",
         "HOME": "/var/lib/ollama",
+        "HSA_OVERRIDE_GFX_VERSION": "10.3.0",
         "HTTPS_PROXY": "http://proxy:3128",
         "LLAMA_ARG_FIT_TARGET": "2048",
+        "LLAMA_ARG_THREADS": "8",
         "NO_PROXY": "localhost,127.0.0.1,::1,intra",
         "OLLAMA_HOST": "127.0.0.1:11434",
         "OLLAMA_KEEP_ALIVE": "1m30s",
@@ -135,6 +141,7 @@ def test_the_environment():
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "SSL_CERT_FILE": "/etc/ssl/ca.pem",
     }
+    assert instance["settings"]["LLAMA_ARG_THREADS"] == 8  # so it is planned with
     planned = {"environment": {"OLLAMA_KEEP_ALIVE": "-1s", "OLLAMA_NOPRUNE": "0"}}
     found = service.environment(instance, planned, "/h", "/m", prunes=False)
     assert (found["OLLAMA_KEEP_ALIVE"], found["OLLAMA_NOPRUNE"]) == ("-1s", "0")
