@@ -32,6 +32,12 @@ options:
     description: Where the releases are installed.
     type: path
     default: /opt/gpufleet/ollama
+  mark:
+    description:
+      - How a line of a unit begins that names the instance it is for. Such units of Ollama that are not in O(units) are
+        returned as RV(others).
+    type: str
+    default: ""
   names:
     description:
       - Names of models whose manifests are wanted, from every store that has them, for
@@ -136,6 +142,12 @@ os_family:
   description: V(Debian), V(RedHat), V(Suse), V(Archlinux) or the distribution's own word for itself.
   type: str
   returned: success
+others:
+  description:
+    - Units with O(mark) that are not in O(units), by name, with the C(instance), whether systemd knows that it
+      C(exists) and it is C(active), and C(models_path) and C(port) of its server.
+  type: dict
+  returned: success
 releases:
   description: Installed releases by version, with C(addons), C(libraries) and whether they are C(complete).
   type: dict
@@ -150,19 +162,20 @@ sources:
   returned: success
 stores:
   description:
-    - By directory, whether it C(exists), C(free_bytes), the directory above it where O(user) is C(blocked), the C(models) in it with C(name), C(digest) and C(size), a
-      list of C(problems) with each, and for O(names) the C(manifest), its C(config) and the path of the C(blob).
+    - By directory, whether it C(exists), C(free_bytes), the directory above it where O(user) is C(blocked), those above it
+      that are C(missing), the C(models) in it with C(name), C(digest) and C(size), a list of C(problems) with each, and
+      for O(names) the C(manifest), its C(config) and the path of the C(blob).
   type: dict
   returned: success
 units:
   description:
-    - By name, the status as M(gpufleet.llm.unit_status) returns it, and C(fragment_path), C(drop_in_paths), C(user)
-      and C(models_path) of the unit, and C(version) and C(loaded) of its server, C(version) being null when it does not
-      answer.
+    - By name, the status as M(gpufleet.llm.unit_status) returns it, whether it C(exists), and C(fragment_path), C(drop_in_paths), C(user),
+      C(models_path) and C(port) of the unit, and C(version) and the C(loaded) models of its server, C(version) being null
+      when it does not answer.
   type: dict
   returned: success
 user:
-  description: C(home) and C(groups) of O(user), or null.
+  description: C(uid), C(home) and C(groups) of O(user), or null.
   type: dict
   returned: success
 zstd:
@@ -175,6 +188,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import typing as t
 
@@ -204,6 +218,7 @@ except ImportError:  # run alone, from a checkout that is not on the collections
     from module_utils.software.releases import Place
     from module_utils.transfer.ollama.store import Store
 
+_PORTS = {"http://": 80, "https://": 443}  # envconfig/config.go
 _FAMILIES = (("debian", "Debian"), ("rhel", "RedHat"), ("fedora", "RedHat"), ("suse", "Suse"), ("arch", "Archlinux"))
 
 
@@ -211,7 +226,10 @@ def work(module: AnsibleModule) -> dict:
     params = module.params
     user = host_look.user(params["user"])
     units = {unit["name"]: _unit(unit, params["timeout"]) for unit in params["units"]}
-    stores = list(params["stores"]) + [unit["models_path"] for unit in units.values() if unit["models_path"]]
+    others = _others(params["mark"], units)
+    stores = list(params["stores"]) + [
+        unit["models_path"] for unit in list(units.values()) + list(others.values()) if unit["models_path"]
+    ]
     if user:
         stores.append(os.path.join(user["home"], ".ollama", "models"))
     names = [Name.parse(name, "names") for name in params["names"]]
@@ -223,6 +241,7 @@ def work(module: AnsibleModule) -> dict:
         "hardware": facts.collect([], params["timeout"], params["tools_python"]),
         "listeners": host_look.listeners(),
         "os_family": _os_family(),
+        "others": others,
         "releases": _releases(params["install_path"]),
         "selinux": host_look.selinux(),
         "sources": _sources(params["sources"], params["records"]),
@@ -236,12 +255,12 @@ def work(module: AnsibleModule) -> dict:
 def _unit(unit: t.Dict[str, t.Any], timeout: int) -> t.Dict[str, t.Any]:
     status = systemd_unit.status(unit["name"], unit["files"], 0)
     shown = systemd_unit.origin(unit["name"])
-    models = re.search(r'(?:^| )"?OLLAMA_MODELS=([^" ]+|[^"]+(?="))', shown["Environment"])
     status.update(
+        _served(shown["Environment"]),
+        exists=status["loaded"],
         fragment_path=shown["FragmentPath"],
         drop_in_paths=shown["DropInPaths"].split(),
         user=shown["User"],
-        models_path=models.group(1) if models else "",
         version=None,
         loaded=[],
     )
@@ -251,6 +270,29 @@ def _unit(unit: t.Dict[str, t.Any], timeout: int) -> t.Dict[str, t.Any]:
         status["version"] = version.get("version")
         status["loaded"] = loaded.get("models") or []
     return status
+
+
+def _others(mark: str, units: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    found = {}
+    for name, instance in host_look.marked_units("ollama", mark).items() if mark else ():
+        if name not in units:
+            status = systemd_unit.status(name, [], 0)
+            served = _served(systemd_unit.origin(name)["Environment"])
+            found[name] = dict(served, instance=instance, exists=status["loaded"], active=status["active"])
+    return found
+
+
+def _served(environment: str) -> t.Dict[str, t.Any]:
+    """Where a unit's server has its models, and its port, by what systemd shows of its environment."""
+    found = {"OLLAMA_MODELS": "", "OLLAMA_HOST": ""}
+    try:
+        words = shlex.split(environment)
+    except ValueError:
+        words = environment.split()
+    found.update(word.split("=", 1) for word in words if "=" in word)
+    match = re.match(r"(\w+://)?.*?(?::(\d+))?/*$", found["OLLAMA_HOST"].strip("\"' "))
+    scheme, port = match.groups() if match else (None, None)
+    return {"models_path": found["OLLAMA_MODELS"], "port": int(port or _PORTS.get(scheme, 11434))}
 
 
 def _asked(client: connection.Client, path: str) -> t.Dict[str, t.Any]:
@@ -276,6 +318,7 @@ def _store(path: str, names: t.List[Name], user: str) -> t.Dict[str, t.Any]:
     return {
         "exists": os.path.isdir(path),
         "blocked": host_look.blocked(path, user),
+        "missing": host_look.missing(path),
         "free_bytes": store.free_bytes(),
         "models": models,
     }
@@ -345,6 +388,7 @@ def main() -> None:
             "files": {"type": "list", "elements": "path", "default": []},
             "groups": {"type": "list", "elements": "str", "default": []},
             "install_path": {"type": "path", "default": "/opt/gpufleet/ollama"},
+            "mark": {"type": "str", "default": ""},
             "names": {"type": "list", "elements": "str", "default": []},
             "records": {"type": "list", "elements": "path", "default": []},
             "sources": {"type": "list", "elements": "path", "default": []},

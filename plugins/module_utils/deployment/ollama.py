@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import typing as t
 
 from ..engines.ollama import due
 from ..engines.ollama.wish import ADDITIONS, SOURCES, Wish
 from ..errors import GpufleetError
 from ..models.ollama_names import Name
+from ..planning.facts import read_host
 from ..planning.ollama import service as ollama_service
 
 Dict = t.Dict[str, t.Any]
@@ -32,7 +34,16 @@ ADDONS = ("rocm", "jetpack5", "jetpack6", "mlx")
 GPU_GROUPS = ("render", "video")
 UNIT_MARK = "X-GpufleetInstance="
 CLI = "/usr/local/bin/ollama"
+LEAST_UID = 1000  # of people, on every distribution of today
+TEGRA = "/etc/nv_tegra_release"
 _VENDOR_DEVICES = {"nvidia": ["/dev/nvidiactl", "/dev/nvidia-uvm"], "amd": ["/dev/kfd"]}
+# Where the driver is another one, so are its devices.
+_PLACE_DEVICES = {"wsl": ["/dev/dxg"], "jetson": ["/dev/nvmap"]}
+# An account's home may be one of these, which is no place to own or to write into; nor is it one to keep models in.
+_SYSTEM = frozenset(
+    "/ /bin /boot /dev /etc /home /lib /media /mnt /nonexistent /opt /proc /root /run /sbin /srv /sys /tmp /usr /usr/bin "
+    "/usr/lib /usr/local /usr/share /var /var/cache /var/lib /var/log /var/tmp".split()
+)
 
 
 def paths(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dict:
@@ -52,18 +63,29 @@ def paths(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dict:
 def problems(service: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> t.List[str]:
     """What makes no sense among the models and the role's own switches, as sentences."""
     found = []
+    if role["home"] in _SYSTEM or not str(role["home"] or "/").startswith("/"):
+        found.append("ollama_home=%s: give an absolute path, of a directory that belongs to Ollama alone." % role["home"])
     if isinstance(role["keep"], bool) or not str(role["keep"]).isdigit():
         found.append("ollama_keep_versions=%s: give how many earlier versions stay, 0 or more." % role["keep"])
-    if role["addons"] != "auto" and not (isinstance(role["addons"], list) and set(role["addons"]) <= set(ADDONS)):
+    if role["addons"] != "auto" and not set(_listed(role["addons"] or [])) <= set(ADDONS):
         found.append("ollama_addons=%s: give auto or a list of %s." % (role["addons"], ", ".join(ADDONS)))
     for instance in service["instances"]:
+        if instance["models_path"] in _SYSTEM:
+            found.append(
+                "models_path=%s of instance %s belongs to the system, and a store to its service: give a directory in it."
+                % (instance["models_path"], instance["name"])
+            )
+        keys: t.Dict[str, str] = {}
         for model in instance["models"]:
             try:
                 unknown = sorted(set(model) - set(MODEL_OPTIONS))
                 if unknown:
                     known = ", ".join(MODEL_OPTIONS)
                     raise GpufleetError("%s: a model has no such option. There are: %s." % (unknown[0], known))
-                Wish.parse(model)
+                key = Wish.parse(model).name.key
+                if key in keys:
+                    raise GpufleetError("%s is the same model. Once is enough." % keys[key])
+                keys[key] = model["name"]
             except GpufleetError as error:
                 found.append("ollama_models[%s]: %s" % (model["name"], error))
     return found
@@ -71,7 +93,7 @@ def problems(service: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> t.L
 
 def look_for(service: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dict:
     """The options of the module ollama_host that answer all questions of ``follow``."""
-    files = [CLI, posixpath.join(role["install_path"], "current")]
+    files = [CLI, TEGRA, posixpath.join(role["install_path"], "current")]
     units, stores, names, sources, records = [], [DEFAULT_STORE], [], [], []
     for instance in service["instances"]:
         places = paths(instance, role)
@@ -86,8 +108,9 @@ def look_for(service: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dic
             sources += due.files_of(model)
     return {
         "files": files,
-        "groups": list(GPU_GROUPS),
+        "groups": list(dict.fromkeys(GPU_GROUPS + (role["group"],))),
         "install_path": role["install_path"],
+        "mark": UNIT_MARK,
         "names": list(dict.fromkeys(names)),
         "records": records,
         "sources": list(dict.fromkeys(sources)),
@@ -113,7 +136,7 @@ def follow(
 
 def due_now(state: t.Mapping[str, t.Any]) -> bool:
     """Whether anything is to be done, but for the text of a unit, which the role renders."""
-    if any(state[key] for key in ("account_due", "release_due", "links_due")):
+    if any(state[key] for key in ("account_due", "release_due", "links_due", "unwanted")):
         return True
     return any(one["service_due"] or one["plan_new"] or one["models_due"] for one in state["instances"])
 
@@ -126,17 +149,25 @@ class _Follower:
         self.problems: t.List[str] = []
         self.warnings: t.List[str] = []
         self.vendor = self._vendor()
+        self.libraries = _listed(role["libraries"])
+        units = list(look["units"].values()) + list(look["others"].values())
+        self.own_ports = {unit["port"] for unit in units if unit["active"]}
 
     def run(self) -> Dict:
         role, look = self.role, self.look
         version = role["version"]
         account = look["user"]
-        home = role["home"] or (account["home"] if account else DEFAULT_HOME)
+        home = role["home"] or (account["home"] if account and account["home"] not in _SYSTEM else DEFAULT_HOME)
         if look["architecture"] not in ARCHITECTURES:
             self.problems.append(
                 "Ollama has no release for %s: there are amd64 (x86_64) and arm64 (aarch64)." % look["architecture"]
             )
-        groups = look["groups"]
+        groups = [name for name in GPU_GROUPS if name in look["groups"]]
+        if account and role["group"] not in look["groups"]:
+            self.problems.append(
+                "the user %s is there and the group %s is not: set ollama_group to one of its groups (%s)."
+                % (role["user"], role["group"], ", ".join(account["groups"]))
+            )
         addons = self._addons()
         release = look["releases"].get(version)
         instances: t.List[Dict] = []
@@ -145,26 +176,35 @@ class _Follower:
         current = look["files"][posixpath.join(role["install_path"], "current")]
         cli = look["files"][CLI]
         cli_target = posixpath.join(role["install_path"], "current/bin/ollama")
+        unwanted = self._unwanted()
+        stores = dict.fromkeys(one["store"] for one in instances + unwanted if one["store"])
+        # An account that people log in with is not the service's to remove.
+        service_account = account is None or account["uid"] < LEAST_UID
         return {
             "home": home,
+            "stores": [store for store in stores if look["stores"].get(store, {}).get("exists")],
+            "home_removed": home if service_account else posixpath.join(home, ".ollama"),
+            "user_removed": service_account,
             "groups": groups,
             "account_due": account is None or not set(groups) <= set(account["groups"]),
             "addons": addons,
             "release_path": posixpath.join(role["install_path"], version),
             "release_due": release is None or not release["complete"] or release["addons"] != addons
-            or release["libraries"] != (sorted(role["libraries"]) or None),
-            "zstd_due": not look["zstd"] and release is None and _version(version) >= (0, 14),
+            or release["libraries"] != (sorted(self.libraries) or None),
+            "zstd_due": not look["zstd"] and _version(version) >= (0, 14),
             "links_due": current.get("target") != version or cli.get("target") != cli_target,
             "cli_target": cli_target,
             # Versions go when another comes into use, and not this one: what failed to start is no reason to forget it.
             "previous": current["target"] if current.get("target", version) != version else "",
             "vendor": self.vendor,
             "instances": instances,
+            "unwanted": unwanted,
             "hardware": look["hardware"],
             "selinux": look["selinux"],
             "user_exists": account is not None,
             "unread": list(self.unread.values()),
-            "problems": self.problems,
+            # What is in the way of serving is not in the way of removing.
+            "problems": [] if role["state"] == "absent" else self.problems,
             "warnings": self.warnings,
         }
 
@@ -175,15 +215,15 @@ class _Follower:
 
     def _addons(self) -> t.List[str]:
         if self.role["addons"] != "auto":
-            return sorted(self.role["addons"])
+            return sorted(_listed(self.role["addons"]))
         if self.role["archive"]:
             return []  # of files that were brought along, only the user knows what they are
         if self.vendor == "amd":
             return ["rocm"]
         if self.look["hardware"]["environment"] == "jetson":
-            # JetPack 5 has drivers of the 535 branch, JetPack 6 of 540 and later.
-            driver = str(self.look["hardware"]["driver_version"] or "")
-            return ["jetpack5"] if driver.startswith("35") else ["jetpack6"]
+            # Jetson Linux R35 is JetPack 5, R36 is JetPack 6; what comes later has the drivers of other machines.
+            release = re.search(r"# R(\d+)", self.look["files"][TEGRA].get("text", ""))
+            return {"35": ["jetpack5"], "36": ["jetpack6"]}.get(release.group(1) if release else "", [])
         return []
 
     def _instance(self, one: Dict, home: str, before: t.List[Dict]) -> Dict:
@@ -191,7 +231,8 @@ class _Follower:
         status = self.look["units"][one["unit"]]
         own = self.look["files"][one["own_unit_path"]]
         ours = UNIT_MARK in own.get("text", "")
-        one["status"] = status
+        one["status"], one["exists"] = status, status["exists"]
+        one["files"] = [one["own_unit_path"], one["drop_in_path"]]
         one["adopted"] = bool(status["fragment_path"]) and not ours
         one["unit_path"] = one["drop_in_path"] if one["adopted"] else one["own_unit_path"]
         one["unit_text"] = self.look["files"][one["unit_path"]].get("text", "")
@@ -204,7 +245,9 @@ class _Follower:
         one["proven"] = self.look["files"][one["proven_path"]]["type"] == "file"
         one["home"] = home
         one["store"] = self._store(one, home)
-        blocked = self.look["stores"].get(one["store"], {}).get("blocked")
+        store = self.look["stores"].get(one["store"], {})
+        one["directories"] = self._directories(one, store)
+        blocked = store.get("blocked")
         if blocked:
             self.problems.append(
                 "models_path=%s of instance %s: the user %s may not pass through %s. Let it (chmod o+x, or a group), or "
@@ -213,8 +256,9 @@ class _Follower:
             )
         one["prunes"] = all(other["store"] != one["store"] for other in before)
         one["gpu"] = self._gpu(one)
-        one["devices"] = _VENDOR_DEVICES.get(one["gpu"], [])
-        if one["port"] in self.look["listeners"] and not status["active"]:
+        place = self.look["hardware"]["environment"]
+        one["devices"] = _PLACE_DEVICES.get(place, _VENDOR_DEVICES[one["gpu"]]) if one["gpu"] else []
+        if one["port"] in self.look["listeners"] and one["port"] not in self.own_ports:
             self.problems.append(
                 "port %d of instance %s is taken by something else. Give it another port, or stop what listens there "
                 "(`ss -ltnp` says what)." % (one["port"], one["name"])
@@ -226,6 +270,21 @@ class _Follower:
         self._plan(one, before)
         self._models(one)
         return one
+
+    def _directories(self, one: Dict, store: t.Mapping[str, t.Any]) -> t.List[Dict]:
+        """What has to be there. What is there keeps its group and its mode, which somebody may have chosen."""
+        account = self.look["user"]
+        service = {"owner": self.role["user"]}
+        new = dict(service, group=self.role["group"], mode="0755")
+        root = {"owner": "root", "group": "root", "mode": "0755"}
+        found = [dict(root, path=one["state_path"])]
+        found.append(dict(service if account and account["home"] == one["home"] else new, path=one["home"]))
+        for parent in store.get("missing", []):
+            if not one["home"].startswith(parent):
+                inside = parent.startswith(one["home"] + "/")
+                found.append(dict(new if inside else root, path=parent))
+        found.append(dict(service if store.get("exists") else new, path=one["store"]))
+        return found
 
     def _store(self, one: Dict, home: str) -> str:
         """As asked for; else where the models are already, for nothing may be lost when a host is adopted."""
@@ -241,14 +300,32 @@ class _Follower:
     def _gpu(self, one: Dict) -> str:
         if not self.vendor or str(one["gpus"]).lower() in ("none", "0"):
             return ""
-        usable = [card for card in self.look["hardware"]["accelerators"] if card.get("usable")]
-        if not usable and not self.role["allow_cpu"]:
-            card = self.look["hardware"]["accelerators"][0]
+        from ..planning.ollama import schedule  # what a host without GPUs does not pay
+
+        host = read_host(self.look["hardware"])
+        found = [schedule.why_unusable(device, host) for device in host.devices]
+        # Older ones came with libraries for older drivers.
+        new = _version(self.role["version"]) >= (0, 30)
+        reasons = [why[1] for why in found if why and (new or why[0] != "driver_too_old")]
+        if len(reasons) < len(found):
+            return self.vendor
+        if not self.role["allow_cpu"]:
             self.problems.append(
-                "%s cannot be used: %s Ollama would run on the CPU without a word. Set ollama_gpus to none or "
-                "ollama_allow_cpu to true if that is what you want." % (card["name"], card.get("problem") or "")
+                "%s. Ollama would run on the CPU without a word. Set ollama_gpus to none or ollama_allow_cpu to true if "
+                "that is what you want." % "; ".join(reason.rstrip(".") for reason in reasons)
             )
-        return self.vendor if usable else ""
+        return ""
+
+    def _unwanted(self) -> t.List[Dict]:
+        """Instances that an earlier run set up and that are not in the list any more."""
+        found = []
+        for unit, status in sorted(self.look["others"].items()):
+            one = {"name": status["instance"], "unit": unit, "exists": status["exists"], "store": status["models_path"]}
+            one.update(paths(one, self.role))
+            # Its record of what models were made from stays, as they do.
+            one["files"] = [one[key] for key in ("own_unit_path", "drop_in_path", "plan_path", "proven_path")]
+            found.append(one)
+        return found
 
     def _plan(self, one: Dict, before: t.List[Dict]) -> None:
         """The plan to use, and whether one is to be made: the kept one is good as long as its inputs are the same."""
@@ -264,7 +341,7 @@ class _Follower:
         # Shows by its answer that the server works.
         one["asked"] = Name.parse(known[0]["name"]).short if known else ""
         one["plan"], one["plan_new"] = None, False
-        if not (self.role["plan"] and known and _version(self.role["version"]) >= (0, 30)):
+        if self.role["state"] == "absent" or not (self.role["plan"] and known and _version(self.role["version"]) >= (0, 30)):
             return
         reserved = [claim for other in before for claim in _claims(other)]
         inputs = ollama_service.plan_key(
@@ -303,14 +380,12 @@ class _Follower:
     def _models(self, one: Dict) -> None:
         record = _json(self.look["files"][one["record_path"]].get("text", ""))
         there = self._there(one)
+        damaged = {Name.parse(entry["name"]).key: entry["problems"] for entry in there if entry["problems"]}
         one["environment"] = ollama_service.environment(one, one["plan"], one["home"], one["store"], one["prunes"])
         one["models_due"] = []
         for model in one["models"]:
             reasons = due.reasons(model, there, one["status"]["loaded"], record, self.look["sources"])
-            name = Name.parse(model["name"])
-            reasons += [
-                problem for entry in there if Name.parse(entry["name"]).key == name.key for problem in entry["problems"]
-            ]
+            reasons += damaged.get(Name.parse(model["name"]).key, [])
             if reasons:
                 one["models_due"].append(dict(model, reasons=reasons))
 
@@ -329,6 +404,11 @@ def _claims(instance: Dict) -> t.List[Dict]:
         for device, size in zip(model["devices"], sizes):
             taken[device] = taken.get(device, 0) + int(size)
     return [{"device": device, "bytes": size, "unit": instance["unit"]} for device, size in sorted(taken.items())]
+
+
+def _listed(value: t.Any) -> t.List[str]:
+    """A list, which on a command line is text with commas."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else list(value)
 
 
 def _json(text: str) -> Dict:

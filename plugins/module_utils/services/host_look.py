@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import glob
 import grp
 import os
 import pwd
+import re
 import stat
 import typing as t
 
+UNIT_DIRECTORY = "/etc/systemd/system"
 MAX_TEXT = 256 * 1024
 
 
@@ -40,12 +43,13 @@ def file(path: str) -> t.Dict[str, t.Any]:
 
 
 def user(name: str) -> t.Optional[t.Dict[str, t.Any]]:
-    """home and groups of an account, or None."""
+    """uid, home and groups of an account, or None."""
     try:
         found = pwd.getpwnam(name)
     except KeyError:
         return None
     return {
+        "uid": found.pw_uid,
         "home": found.pw_dir,
         "groups": sorted(
             {one.gr_name for one in grp.getgrall() if name in one.gr_mem or one.gr_gid == found.pw_gid}
@@ -76,6 +80,29 @@ def blocked(path: str, account: t.Optional[str]) -> t.Optional[str]:
         if not passes:
             return parent
     return None
+
+
+def missing(path: str) -> t.List[str]:
+    """The directories above ``path`` that are not there, the highest first."""
+    found: t.List[str] = []
+    path = os.path.dirname(path)
+    while path not in ("/", "") and not os.path.lexists(path):
+        found.insert(0, path)
+        path = os.path.dirname(path)
+    return found
+
+
+def marked_units(prefix: str, mark: str, root: str = UNIT_DIRECTORY) -> t.Dict[str, str]:
+    """What follows ``mark`` by unit, of the units with that prefix that were written here, or changed by a drop-in."""
+    found = {}
+    line = re.compile("^%s(.+)$" % re.escape(mark), re.M)
+    stem = os.path.join(root, prefix)
+    for path in sorted(glob.glob(stem + "*.service") + glob.glob(stem + "*.service.d/*.conf")):
+        match = line.search(file(path).get("text", ""))
+        if match:
+            unit = os.path.basename(path if path.endswith(".service") else os.path.dirname(path)[:-2])
+            found[unit] = match.group(1).strip()
+    return found
 
 
 def groups(names: t.Iterable[str]) -> t.List[str]:

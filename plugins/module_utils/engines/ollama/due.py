@@ -13,6 +13,7 @@ the module finds out by reading it.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import typing as t
@@ -87,13 +88,15 @@ def named_paths(content: t.Mapping[str, t.Any]) -> t.List[str]:
 
 def find(models: t.Sequence[t.Mapping[str, t.Any]], name: Name) -> t.Optional[t.Mapping[str, t.Any]]:
     """The entry of /api/tags or /api/ps that Ollama means by the name."""
-    for model in models:
-        try:
-            if Name.parse(model.get("name") or model.get("model")).key == name.key:
-                return model
-        except GpufleetError:
-            continue  # a name that only Ollama understands is not ours
-    return None
+    return next((model for model in models if _key(model.get("name") or model.get("model")) == name.key), None)
+
+
+@functools.lru_cache(maxsize=4096)  # of hundreds of models each is looked for among all
+def _key(text: t.Optional[str]) -> t.Optional[str]:
+    try:
+        return Name.parse(text).key
+    except GpufleetError:
+        return None  # a name that only Ollama understands is not ours
 
 
 def entry_of(record: t.Optional[t.Mapping[str, t.Any]], name: Name) -> t.Optional[t.Mapping[str, t.Any]]:

@@ -70,6 +70,8 @@ def why_unusable(device: Device, host: Host) -> t.Optional[t.Tuple[str, str]]:
         return "no_driver", "%s is bound to %s, not to amdgpu" % (label, device.driver)
     if device.vendor != "nvidia":
         return "unsupported_vendor", "%s: Ollama is planned for NVIDIA and AMD GPUs only" % label
+    if host.environment == "jetson":  # its driver counts in other numbers, and JetPack 5 cannot be asked for it
+        return None if device.total_bytes else ("device_problem", "%s: its memory size is unknown" % label)
     text = host.driver_version
     if not text:
         return "no_driver", "%s has no working NVIDIA driver" % label

@@ -169,6 +169,8 @@ class _Reader:
     def _models(self, entry: t.Mapping[str, t.Any], where: str) -> t.List[t.Dict[str, t.Any]]:
         found: t.List[t.Dict[str, t.Any]] = []
         given = entry.get("models") if entry.get("models") is not None else self.wanted.get("models") or []
+        if isinstance(given, str):  # as on a command line
+            given = [name.strip() for name in given.split(",") if name.strip()]
         said = self._said(entry, "models", where)
         for model in given:
             model = {"name": model} if isinstance(model, str) else dict(model)
