@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+from lab_host import Playbooks
 from xdist.scheduler import LoadScopeScheduling
 
 
@@ -19,3 +21,19 @@ class HostByHost(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config, log):
     return HostByHost(config, log)
+
+
+@pytest.fixture(scope="module")
+def playbooks(request, host):
+    """For tests in <scenario>/tests/<distribution>/, whose conftest.py says what the host is."""
+    return Playbooks(request.path.parents[2], host.name)
+
+
+@pytest.fixture(scope="module")
+def play(playbooks):
+    return playbooks.run
+
+
+@pytest.fixture(scope="module")
+def begin(playbooks):
+    return playbooks.begin

@@ -1,43 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host that a directory of tests names, and ansible-playbook as a person would run it."""
+"""The host that a directory of tests names."""
 
 from __future__ import annotations
 
 import json
-import os
-import pathlib
-import re
-import subprocess
 
+import lab_host
 import pytest
-import testinfra
-
-ROOT = pathlib.Path(__file__).parents[3]
-SCENARIO = ROOT / "molecule" / "vllm_upgrade"
-ENVIRONMENT = dict(
-    {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-    ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
-    ANSIBLE_HOME=str(ROOT / ".ansible"),
-    ANSIBLE_PIPELINING="true",
-    ANSIBLE_NOCOLOR="true",
-)
 
 
-class Host:
-    """The host, with the questions that these tests ask it."""
-
-    def __init__(self, name):
-        self.name = name
-        self.testinfra = testinfra.get_host("podman://" + name)
-        self.run = self.testinfra.run
-        self.output = self.testinfra.check_output
-        self.file = self.testinfra.file
-
-    def show(self, name, instance):
-        return self.output("systemctl show --value --property %s vllm-%s.service", name, instance)
-
-    def main_pid(self, instance):
-        return int(self.show("MainPID", instance))
+class Host(lab_host.Host):
+    units = "vllm-%s.service"
 
     def curl(self, instance, path, *options):
         where = ["--unix-socket", "/run/vllm-two/api.sock"] if instance == "two" else []
@@ -57,49 +30,9 @@ class Host:
         return json.loads(text)["choices"][0]["message"]["content"]
 
 
-class Play:
-    """What one run of ansible-playbook said."""
-
-    def __init__(self, process, host):
-        self.rc = process.returncode
-        self.text = process.stdout
-        recap = re.search(host + r" +: ok=\d+ +changed=(\d+)", self.text)
-        self.changed = int(recap.group(1)) if recap else None
-
-
-def command(host, options, extra, playbook="converge.yml"):
-    words = ["ansible-playbook", "--inventory", str(ROOT / "molecule" / "inventory"), str(SCENARIO / playbook)]
-    return words + ["--limit", host, "--extra-vars", json.dumps(extra)] + list(options)
-
-
 @pytest.fixture(scope="module")
 def host(request):
     return Host("llm-" + request.path.parent.name)
-
-
-@pytest.fixture(scope="module")
-def play(host):
-    def run(*options, playbook="converge.yml", **extra):
-        words = command(host.name, options, extra, playbook)
-        process = subprocess.run(
-            words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        return Play(process, host.name)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def begin(host):
-    """Starts ansible-playbook in a process group of its own, to be killed as a whole."""
-
-    def start(**extra):
-        words = command(host.name, [], extra)
-        return subprocess.Popen(
-            words, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-
-    return start
 
 
 @pytest.fixture(autouse=True)

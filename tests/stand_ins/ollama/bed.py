@@ -11,7 +11,8 @@
     gguf/tiny.gguf            a model in one file, and in three: gguf/split/tiny-0000N-of-00003.gguf
 
 OLLAMA_TEST_ARCHIVE names a real release's ollama-linux-<architecture>.tar.zst, and OLLAMA_TEST_VERSION its version: the
-mirror then has that in place of a stand-in. Files that are there already are left alone, for servers may be at them.
+mirror then has that in place of a stand-in. OLLAMA_TEST_GGUF names a model that it can load, which becomes tiny.gguf.
+Files that are there already are left alone, for servers may be at them.
 """
 
 from __future__ import annotations
@@ -37,12 +38,17 @@ def build(directory: Path) -> None:
     with open(directory / ".lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         release.build(directory / "mirror")
+        tiny = gguf_file.tiny(seed=40)[0].pack()
         real = os.environ.get("OLLAMA_TEST_ARCHIVE")
         if real:
+            missing = [name for name in ("OLLAMA_TEST_VERSION", "OLLAMA_TEST_GGUF") if not os.environ.get(name)]
+            if missing:
+                raise SystemExit("OLLAMA_TEST_ARCHIVE is set: set %s too" % " and ".join(missing))
             _mirror(Path(real), os.environ["OLLAMA_TEST_VERSION"], directory / "mirror")
+            tiny = Path(os.environ["OLLAMA_TEST_GGUF"]).read_bytes()
         for path in [HERE / "registry.py", *(HERE / "program").glob("*.py")]:
             _write(directory / "stand_in" / path.relative_to(HERE), path.read_bytes())
-        _write(directory / "gguf" / "tiny.gguf", gguf_file.tiny(seed=40)[0].pack())
+        _write(directory / "gguf" / "tiny.gguf", tiny)
         parts = gguf_file.tiny(seed=41, split=3)
         for number, part in enumerate(parts, 1):
             _write(directory / "gguf" / "split" / ("tiny-%05d-of-%05d.gguf" % (number, len(parts))), part.pack())

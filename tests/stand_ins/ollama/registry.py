@@ -123,6 +123,12 @@ def tiny(seed: int = 0, pad: int = 0, template: str = TEMPLATE, **options: t.Any
     if pad > len(content):
         fill = hashlib.sha256(b"%d" % seed).digest()
         content += (fill * (-(-(pad - len(content)) // len(fill))))[: pad - len(content)]
+    return of_gguf(content, template)
+
+
+def of_gguf(content: bytes, template: str = TEMPLATE) -> Image:
+    """A model of these weights."""
+    file = gguf_file.unpack(content)
     facts = {
         "model_format": "gguf", "model_family": file.architecture, "model_families": [file.architecture],
         "model_type": human(file.parameters), "file_type": file.file_type,
@@ -391,11 +397,15 @@ def main() -> None:
     parser.add_argument("--auth", action="store_true")
     parser.add_argument("--closed", action="store_true")
     parser.add_argument("--tiny", action="append", default=[], metavar="NAME[=SEED[,BYTES]]")
+    parser.add_argument("--gguf", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--fault", action="append", default=[], type=Fault.parse)
     parser.add_argument("--counts", help="file that gets one JSON line for each request")
     given = parser.parse_args()
     registry = Registry(given.host, given.port, given.mode, given.auth, given.closed, given.fault, given.counts)
-    for text in given.tiny or ["library/tiny:latest"]:
+    for text in given.gguf:
+        name, _equals, path = text.partition("=")
+        registry.add(name, of_gguf(Path(path).read_bytes()))
+    for text in given.tiny or ([] if given.gguf else ["library/tiny:latest"]):
         name, _equals, numbers = text.partition("=")
         seed, _comma, pad = numbers.partition(",")
         registry.add(name, tiny(seed=int(seed or 0), pad=int(pad or 0)))

@@ -7,16 +7,12 @@ import json
 import os
 import random
 import re
-import signal
 import time
+
+from lab_host import kill
 
 SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(1000)))
 GOOD = {"one_version": "0.32.2", "one_settings": {"max_num_seqs": 3}}
-
-
-def kill(process):
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def test_killed_between_writing_the_unit_and_restarting(host, play, begin):

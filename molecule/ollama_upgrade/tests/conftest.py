@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host that a directory of tests names.
+
+With OLLAMA_TEST_ARCHIVE (and OLLAMA_TEST_VERSION, OLLAMA_TEST_GGUF: see tests/stand_ins/ollama/bed.py) the new version
+is a real release; what only the stand-in can do is marked ``stand_in`` and left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import lab_host
+import pytest
+
+REAL = os.environ.get("OLLAMA_TEST_ARCHIVE", "")
+OLD = "0.33.1"
+NEW = os.environ["OLLAMA_TEST_VERSION"] if REAL else "0.33.2"
+TINY = "127.0.0.1:5001/library/tiny"
+
+# Every file of a store, each against its name: what Ollama itself never does.
+STORE = r"""
+import glob, hashlib, json, os, sys
+problems, models = [], {}
+for path in glob.glob(sys.argv[1] + "/blobs/*"):
+    name = os.path.basename(path)
+    if name != "sha256-" + hashlib.sha256(open(path, "rb").read()).hexdigest():
+        problems.append("blobs/" + name)
+for path in glob.glob(sys.argv[1] + "/manifests/**", recursive=True):
+    if os.path.isfile(path):
+        content = open(path, "rb").read()
+        manifest = json.loads(content)
+        for layer in [manifest["config"]] + manifest["layers"]:
+            blob = sys.argv[1] + "/blobs/" + layer["digest"].replace(":", "-")
+            if not os.path.isfile(blob) or os.path.getsize(blob) != layer["size"]:
+                problems.append("%s: %s" % (path, layer["digest"]))
+        models[os.path.relpath(path, sys.argv[1] + "/manifests")] = hashlib.sha256(content).hexdigest()
+print(json.dumps({"problems": problems, "models": models}))
+"""
+
+
+class Host(lab_host.Host):
+    def api(self, path, **body):
+        words = ["--json", json.dumps(body)] if body else []
+        words = ["curl", "--silent", "--fail-with-body", "--max-time", "20", *words, "http://127.0.0.1:11434/api/" + path]
+        return json.loads(self.run(" ".join(["%s"] * len(words)), *words).stdout)
+
+    def version(self):
+        return self.api("version")["version"]
+
+    def models(self):
+        """Name -> digest, as the server says."""
+        return {model["name"]: model["digest"] for model in self.api("tags")["models"]}
+
+    def answer(self):
+        return self.api("generate", model=TINY, prompt="Say something.", stream=False)["response"]
+
+    def program(self):
+        """The program that the service really runs, whatever its unit says."""
+        return self.output("tr '\\0' '\\n' < /proc/%s/cmdline | grep '/bin/ollama$'", str(self.main_pid("ollama")))
+
+    def current(self):
+        return self.output("readlink /opt/gpufleet/ollama/current")
+
+    def config(self):
+        """The settings that the running server said it has."""
+        pid = str(self.main_pid("ollama"))
+        return self.output("journalctl --no-pager --unit ollama _PID=%s | grep 'msg=\"server config\"'", pid)
+
+    def store(self, path):
+        """What is wrong in a store, and its models with their digests."""
+        return json.loads(self.output("python3 -c %s %s", STORE, path))
+
+    def asked(self):
+        """How often the mirror and the registries were asked for anything."""
+        return int(self.output("(journalctl --no-pager --unit lab-mirror | grep '\"GET\\|\"HEAD'; cat /run/lab-*.jsonl) | wc -l"))
+
+    def reloads(self):
+        """How often systemd read its units, as it wrote into the journal."""
+        return int(self.output("journalctl --no-pager _PID=1 | grep -c ': Reloading\\.*$'"))
+
+    def quiet(self):
+        """What a run that changes nothing leaves as it is."""
+        return {"pid": self.main_pid("ollama"), "reloads": self.reloads(), "asked": self.asked()}
+
+
+@pytest.fixture(scope="module")
+def host(request):
+    return Host("llm-" + request.path.parent.name)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "stand_in: holds of Ollama's stand-in only; left out with OLLAMA_TEST_ARCHIVE")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if REAL and item.get_closest_marker("stand_in"):
+            item.add_marker(pytest.mark.skip(reason="holds of the stand-in only, and OLLAMA_TEST_ARCHIVE is set"))
+
+
+@pytest.fixture(autouse=True)
+def journal(request, host):
+    before = request.session.testsfailed
+    yield
+    if request.session.testsfailed > before:
+        print(host.run("journalctl --no-pager --lines 60 --unit ollama.service").stdout)
