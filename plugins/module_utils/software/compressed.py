@@ -2,26 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compressed files as streams: gzip by Python, zstd by its program or whatever Python module there is."""
+"""Compressed files as streams: gzip by Python, zstd by whatever there is for it."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib
-import io
-import os
-import subprocess
-import tempfile
 import typing as t
 
 from ..errors import GpufleetError
-from ..hardware.command import find
+from ..transfer import zstd
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _GZIP = b"\x1f\x8b"
 _PIECE = 64 * 1024
-_WINDOW_LOG = 31  # what `zstd --ultra --long=31` makes is read too
 
 
 class BadArchive(GpufleetError):
@@ -30,7 +24,7 @@ class BadArchive(GpufleetError):
 
 def need_zstd() -> None:
     """Refuse early, before gigabytes are fetched, what could not be unpacked afterwards."""
-    if find("zstd") is None and _decompressor() is None:
+    if not zstd.available():
         raise GpufleetError(
             "the archive is compressed with zstd, and this host has neither the program nor a Python module for it: "
             "install the package zstd"
@@ -65,111 +59,18 @@ def stated_size(content: t.BinaryIO) -> t.Optional[int]:
     return int.from_bytes(header[start : start + length], "little") + (256 if length == 2 else 0)
 
 
-def opened(content: t.BinaryIO, name: str) -> t.ContextManager[t.BinaryIO]:
+@contextlib.contextmanager
+def opened(content: t.BinaryIO, name: str) -> t.Iterator[t.BinaryIO]:
     """What the file holds, decompressed. The end is read, and a damaged one refused, whatever the reader left."""
     if kind(content, name) == "gzip":
-        return _from_python(t.cast(t.BinaryIO, gzip.GzipFile(fileobj=content)))
-    program = find("zstd")
-    if program is not None:
-        return _from_program(program, content, name)
-    need_zstd()
-    return _from_python(t.cast(t.BinaryIO, io.BufferedReader(_Frames(content, name), _PIECE)))
-
-
-@contextlib.contextmanager
-def _from_python(stream: t.BinaryIO) -> t.Iterator[t.BinaryIO]:
-    with stream:
-        yield stream
-        _drain(stream)
-
-
-def _drain(stream: t.BinaryIO) -> None:
-    while stream.read(_PIECE):
-        pass
-
-
-@contextlib.contextmanager
-def _from_program(program: str, content: t.BinaryIO, name: str) -> t.Iterator[t.BinaryIO]:
-    with tempfile.TemporaryFile() as complaints:
-        # run_command would hold gigabytes in memory. A zstd that outlives a killed run ends when nobody reads.
-        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
-            [program, "-dcq", "--long=%d" % _WINDOW_LOG],
-            stdin=content,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            env=dict(os.environ, LC_ALL="C"),
-        )
-        try:
-            stream = t.cast(t.BinaryIO, process.stdout)
-            try:
-                yield stream
-                _drain(stream)
-            except BadArchive:
-                # What tar made of the torn end says less than what zstd says of it.
-                process.stdout.close()  # type: ignore[union-attr]
-                if process.wait() > 0:
-                    raise _damaged(name, _text(complaints)) from None
-                raise
-            if process.wait() != 0:
-                raise _damaged(name, _text(complaints))
-        finally:
-            process.kill()
-            process.stdout.close()  # type: ignore[union-attr]
-            process.wait()
-
-
-def _text(complaints: t.IO[bytes]) -> str:
-    complaints.seek(0)
-    return complaints.read(500).decode(errors="replace").replace("/*stdin*\\ : ", "").strip()
-
-
-def _damaged(name: str, detail: str) -> BadArchive:
-    return BadArchive("%s is damaged: %s" % (name, detail))
-
-
-def _decompressor() -> t.Optional[t.Callable[[], t.Any]]:
-    """Makes an object with decompress(), eof and unused_data, which both modules have."""
-    with contextlib.suppress(ImportError):
-        module = importlib.import_module("compression.zstd")  # Python 3.14
-        return lambda: module.ZstdDecompressor(options={module.DecompressionParameter.window_log_max: _WINDOW_LOG})
-    with contextlib.suppress(ImportError):
-        other = importlib.import_module("zstandard")
-        return lambda: other.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG).decompressobj()
-    return None
-
-
-class _Frames(io.RawIOBase):
-    """The frames of a zstd file one after the other; unlike the modules' own readers it misses an end that is missing."""
-
-    def __init__(self, content: t.BinaryIO, name: str) -> None:
-        super().__init__()
-        self._content, self._name = content, name
-        self._new = t.cast(t.Callable[[], t.Any], _decompressor())
-        self._frame: t.Optional[t.Any] = None
-        self._input = b""
-        self._output = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: t.Any) -> int:
-        while not self._output:
-            if not self._input:
-                self._input = self._content.read(_PIECE)
-            if not self._input:
-                if self._frame is not None:
-                    raise _damaged(self._name, "it ends in the middle")
-                return 0
-            if self._frame is None:
-                self._frame = self._new()
-            try:
-                self._output = memoryview(self._frame.decompress(self._input))
-            except Exception as error:  # each module has an exception of its own
-                raise _damaged(self._name, str(error)) from None
-            self._input = b""
-            if self._frame.eof:
-                self._input, self._frame = self._frame.unused_data, None
-        size = min(len(buffer), len(self._output))
-        buffer[:size] = self._output[:size]
-        self._output = self._output[size:]
-        return size
+        unpacked: t.ContextManager[t.Any] = gzip.GzipFile(fileobj=content)
+    else:
+        need_zstd()
+        unpacked = zstd.reader(content)
+    try:
+        with unpacked as stream:
+            yield stream
+            while stream.read(_PIECE):
+                pass
+    except zstd.Damaged as error:
+        raise BadArchive("%s is damaged: %s" % (name, error)) from None

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.software import archive, compressed, http_file, ollama_archives
+from ansible_collections.gpufleet.llm.plugins.module_utils.software import archive, http_file, ollama_archives
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import zstd
 from ansible_collections.gpufleet.llm.plugins.modules import ollama_release
 from ansible_collections.gpufleet.llm.tests.stand_ins.ollama import release as release_stand_in
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.software import zstd_ways
@@ -370,7 +371,7 @@ BAD_ARCHIVES = {
     "a link outside": (zst(release(BASE, {"lib/ollama/x": "../../.."})), "holds the link lib/ollama/x to ../../.., which leads out"),
     "a device": (zst(release(BASE, LINKS, member("dev", tarfile.BLKTYPE))), "holds dev, which is neither a file"),
     "our own record": (zst(release(BASE, LINKS, member(".gpufleet-release.json"))), "is the record of an installation"),
-    "torn": (FILES[NAME][:-20], "is damaged: it ends in the middle"),
+    "torn": (FILES[NAME][:-20], "is damaged: zstd: it ends in the middle"),
     "a page": (b"<html>Please log in</html>", "is compressed with neither zstd nor gzip: it begins with b'<htm'"),
     "empty": (b"", "it begins with b''"),
 }  # fmt: skip
@@ -392,7 +393,7 @@ def test_bad_archives(host, mirror, tmp_path, case, way):
 
 
 def test_no_zstd_is_said_before_anything_is_fetched(host, mirror, monkeypatch):
-    monkeypatch.setattr(compressed, "_decompressor", lambda: None)
+    monkeypatch.setattr(zstd, "library", lambda: None)
     host.fails("install the package zstd")
     assert mirror.requests == [] and host(version="0.13.5")["changed"]
 

@@ -13,6 +13,7 @@ import tarfile
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.software import archive, compressed
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import zstd
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.software import zstd_ways
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.software.mirror import (
     BASE,
@@ -153,8 +154,8 @@ def test_damage(unpack, data, message, way, tmp_path, monkeypatch):
 
 
 def test_no_zstd_at_all(unpack, monkeypatch):
-    monkeypatch.setattr(compressed, "find", lambda _name: None)
-    monkeypatch.setattr(compressed, "_decompressor", lambda: None)
+    monkeypatch.setattr(zstd, "find", lambda _name: None)
+    monkeypatch.setattr(zstd, "library", lambda: None)
     with pytest.raises(GpufleetError, match="install the package zstd"):
         compressed.need_zstd()
     with pytest.raises(GpufleetError, match="install the package zstd"):

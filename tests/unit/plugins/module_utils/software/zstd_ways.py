@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.llm.plugins.module_utils.software import compressed
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import zstd
 
 # As far as it is used: from standard input to standard output, and words to standard error when that fails.
 PROGRAM = """#!%s
@@ -41,4 +41,4 @@ def use(way: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             stand_in.write_text(PROGRAM % sys.executable, encoding="utf-8")
             stand_in.chmod(0o755)
             program = str(stand_in)
-    monkeypatch.setattr(compressed, "find", lambda _name: program)
+    monkeypatch.setattr(zstd, "find", lambda _name: program)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import zstd
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama import bundle_export, request, streams
 from ansible_collections.gpufleet.llm.plugins.modules.ollama_bundle import ARGUMENT_SPEC
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer import ollama_stores as stores
@@ -596,7 +597,7 @@ def test_a_pruned_blob_is_noticed_before_its_manifest_comes(tmp_path, origin, mo
 @pytest.mark.parametrize("library", ["zstandard"])
 def test_python_library_in_place_of_zstd(tmp_path, origin, monkeypatch, library):
     pytest.importorskip(library)
-    monkeypatch.setattr(streams, "find", lambda program: None)
+    monkeypatch.setattr(zstd, "find", lambda program: None)
     path, target = bundle(tmp_path, origin, ".tar.zst"), tmp_path / "target"
     answer("imported", path, target)
     assert len(stores.content(target)) == 10

@@ -16,6 +16,7 @@ import typing as t
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import zstd
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.ollama import content, members, streams
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer import ollama_stores as stores
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.ollama_stores import answer
@@ -258,8 +259,8 @@ def test_too_many_bytes_of_manifests(tmp_path, base, monkeypatch):
 
 
 def test_without_zstd(tmp_path, base, monkeypatch):
-    monkeypatch.setattr(streams, "find", lambda program: None)
-    monkeypatch.setattr(streams.importlib, "import_module", _no_module)
+    monkeypatch.setattr(zstd, "find", lambda program: None)
+    monkeypatch.setattr(zstd.importlib, "import_module", _no_module)
     data = b"\x28\xb5\x2f\xfd" + bytes(600)
     assert "neither the program nor a Python library for it: install the package zstd" in refusal(tmp_path, data)
 
@@ -278,7 +279,7 @@ def test_a_member_is_read_in_pieces():
             return super().read(size)
 
     data = stores.tar([("a", bytes(9 * 1024**2))])
-    reader = streams.Reader(Stream(data), "x", lambda: None)
+    reader = streams.Reader(Stream(data), "x")
     for member in members.members(reader):
         assert sum(len(piece) for piece in member.pieces()) == 9 * 1024**2
     assert max(asked) == streams.PIECE
