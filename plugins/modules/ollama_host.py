@@ -292,14 +292,16 @@ def _served(environment: str) -> t.Dict[str, t.Any]:
     found.update(word.split("=", 1) for word in words if "=" in word)
     match = re.match(r"(\w+://)?.*?(?::(\d+))?/*$", found["OLLAMA_HOST"].strip("\"' "))
     scheme, port = match.groups() if match else (None, None)
-    return {"models_path": found["OLLAMA_MODELS"], "port": int(port or _PORTS.get(scheme, 11434))}
+    models = found["OLLAMA_MODELS"].strip("\"'")  # as Ollama reads it
+    return {"models_path": models if os.path.isabs(models) else "", "port": int(port or _PORTS.get(scheme, 11434))}
 
 
 def _asked(client: connection.Client, path: str) -> t.Dict[str, t.Any]:
     try:
-        return json.loads(client.get(path).text)
+        answer = json.loads(client.get(path).text)
     except (GpufleetError, ValueError):
         return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _store(path: str, names: t.List[Name], user: str) -> t.Dict[str, t.Any]:
@@ -363,9 +365,10 @@ def _sources(paths: t.List[str], records: t.List[str]) -> t.Dict[str, t.Any]:
 def _record(path: str) -> t.Dict[str, t.Any]:
     try:
         with open(path, encoding="utf-8") as stream:
-            return json.load(stream).get("models") or {}
+            record = json.load(stream)
     except (OSError, ValueError):
         return {}
+    return record.get("models") or {} if isinstance(record, dict) else {}
 
 
 def _os_family() -> str:
