@@ -87,7 +87,7 @@ options:
         type: str
         required: true
       url:
-        description: Where its server is to be asked for its version.
+        description: Where its server is to be asked for its version and for what it has loaded.
         type: str
         required: true
   user:
@@ -162,16 +162,17 @@ sources:
   returned: success
 stores:
   description:
-    - By directory, whether it C(exists), C(free_bytes), the directory above it where O(user) is C(blocked), those above it
-      that are C(missing), the C(models) in it with C(name), C(digest) and C(size), a list of C(problems) with each, and
-      for O(names) the C(manifest), its C(config) and the path of the C(blob).
+    - By directory, whether it C(exists), C(free_bytes), the directory above it where O(user) is C(blocked), those above
+      it that are C(missing), and the C(models) in it.
+    - A model has C(name), C(digest), C(size) and a list of C(problems). One of O(names) has its C(manifest), the
+      C(config) that this names, and the path of the C(blob) with the weights, null where there are several.
   type: dict
   returned: success
 units:
   description:
-    - By name, the status as M(gpufleet.llm.unit_status) returns it, whether it C(exists), and C(fragment_path), C(drop_in_paths), C(user),
-      C(models_path) and C(port) of the unit, and C(version) and the C(loaded) models of its server, C(version) being null
-      when it does not answer.
+    - By name, the status as M(gpufleet.llm.unit_status) returns it, whether the unit C(exists), and its
+      C(fragment_path), C(drop_in_paths), C(user), C(models_path) and C(port).
+    - Of its server, C(version), null when it does not answer, and the models that are C(loaded).
   type: dict
   returned: success
 user:

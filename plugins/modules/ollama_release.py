@@ -197,7 +197,7 @@ actions:
     - unpack ollama-linux-amd64.tar.zst
     - put it in place as /opt/gpufleet/ollama/0.32.15
 bytes_downloaded:
-  description: Bytes that came over the network in this run, in bytes.
+  description: Bytes that came over the network in this run.
   returned: success
   type: int
   sample: 1702345678

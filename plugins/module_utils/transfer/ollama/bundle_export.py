@@ -216,7 +216,7 @@ def _finish(wish: Wish, bundle: _Bundle, outcome: Outcome, written: bool) -> Out
     outcome.changed = written
     if written:
         outcome.written, outcome.written_bytes = len(bundle.blobs), sum(bundle.blobs.values())
-        outcome.msg = "%d models %sexported, %s" % (len(bundle.manifests), would, human(bundle.size))
+        outcome.msg = "models: %d %sexported, %s" % (len(bundle.manifests), would, human(bundle.size))
         return outcome
     outcome.kept = len(bundle.blobs)
     outcome.msg = "%s holds the models already" % wish.path

@@ -395,7 +395,7 @@ def _finish(wish: Wish, outcome: Outcome, due: _Due) -> Outcome:
     outcome.before = due.before
     outcome.after = ["%s: %s" % (name, manifest.digest) for name, manifest in sorted(due.manifests.items())]
     if due.unpack or due.place:
-        outcome.msg = "%d models %simported, %d blobs written, %s" % (
+        outcome.msg = "models: %d %simported, blobs written: %d, %s" % (
             len(due.manifests), would, outcome.written, human(outcome.written_bytes))  # fmt: skip
     elif due.permissions:
         outcome.msg = "owner or mode of %d files %sset" % (len(due.permissions), would)
