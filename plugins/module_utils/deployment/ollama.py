@@ -125,11 +125,12 @@ def follow(
     service: t.Mapping[str, t.Any],
     look: t.Mapping[str, t.Any],
     role: t.Mapping[str, t.Any],
-    facts: t.Optional[t.Mapping[str, Dict]] = None,
+    facts: t.Optional[t.Mapping[str, t.Optional[Dict]]] = None,
 ) -> Dict:
     """The host and its instances as they shall be, and what of that is not so yet.
 
     A plan that is due is made as soon as the facts of its models are known; ``unread`` are the models that lack them.
+    Facts that are None could not be read: such a model is served, and not planned for.
     """
     return _Follower(service, look, role, facts or {}).run()
 
@@ -143,7 +144,7 @@ def due_now(state: t.Mapping[str, t.Any]) -> bool:
 
 class _Follower:
     def __init__(self, service: t.Mapping[str, t.Any], look: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any],
-                 facts: t.Mapping[str, Dict]) -> None:  # fmt: skip
+                 facts: t.Mapping[str, t.Optional[Dict]]) -> None:  # fmt: skip
         self.service, self.look, self.role, self.facts = service, look, role, facts
         self.unread: t.Dict[str, Dict] = {}
         self.problems: t.List[str] = []
@@ -356,13 +357,17 @@ class _Follower:
         if unread:
             self.unread.update(unread)
             return
+        models = [
+            {"name": model["name"], "parameters": model["parameters"], "model": self.facts[model["digest"]]}
+            for model in known
+            if self.facts[model["digest"]]
+        ]
+        if not models:
+            return
         from ..planning.ollama import planner  # a third of a second, which a run that finds all well does not pay
 
         options = {
-            "models": [
-                {"name": model["name"], "parameters": model["parameters"], "model": self.facts[model["digest"]]}
-                for model in known
-            ],
+            "models": models,
             "settings": one["settings"],
             "gpus": one["gpus"],
             "engine_version": self.role["version"],
@@ -375,6 +380,7 @@ class _Follower:
             self.problems.append(
                 "%s: %s What would help: %s." % (one["name"], plan["refusal"]["message"], remedies)
             )
+        self.warnings += plan["warnings"]
         one["plan"], one["plan_new"] = dict(plan, inputs=inputs), True
 
     def _models(self, one: Dict) -> None:
