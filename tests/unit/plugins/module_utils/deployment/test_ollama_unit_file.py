@@ -69,7 +69,7 @@ def render() -> t.Callable[..., str]:
         return template.render(
             ansible_managed="Ansible managed", ollama_version=looks.NEW, ollama_install_path="/opt/gpufleet/ollama",
             ollama_user="ollama", ollama_group="ollama", ollama_gpu_wait_s=wait_s, ollama_log_lines=5000,
-            ollama_ca_file=(asked or {}).get("ca_file", ""), _ollama_allow_cpu=allow_cpu, _ollama=state,
+            ollama_ca_file=(asked or {}).get("ca_file", ""), _ollama_allow_cpu=allow_cpu, _ollama_host=state,
             _ollama_instance=state["instances"][0],
         )  # fmt: skip
 
