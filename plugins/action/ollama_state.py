@@ -28,22 +28,29 @@ class ActionModule(ActionBase):
         try:
             look = self._ask("ollama_host", deployment.look_for(service, role), task_vars)
             state = deployment.follow(service, look, role)
+            unreadable = []
             if state["unread"]:
                 facts = {}
                 for model in state["unread"]:
                     options = {"source": model["blob"], "manifest": model["manifest"], "manifest_config": model["config"]}
-                    facts[model["digest"]] = self._ask("model_info", options, task_vars)["model"]
+                    answer = self._answer("model_info", options, task_vars)
+                    facts[model["digest"]] = answer.get("model")
+                    if answer.get("failed"):
+                        unreadable.append("%s is not planned for: %s" % (model["name"], answer.get("msg")))
                 state = deployment.follow(service, look, role, facts)
         except GpufleetError as error:
             raise AnsibleActionFail(str(error)) from error
         self._refuse(state["problems"])
-        warnings = list(result.get("warnings") or []) + service["warnings"] + state["warnings"]
+        warnings = list(result.get("warnings") or []) + service["warnings"] + state["warnings"] + unreadable
         return dict(result, changed=False, state=state, due=deployment.due_now(state), warnings=warnings)
 
-    def _ask(self, module, options, task_vars):
-        answer = self._execute_module(
+    def _answer(self, module, options, task_vars):
+        return self._execute_module(
             module_name="gpufleet.llm." + module, module_args=options, task_vars=task_vars, wrap_async=False
         )
+
+    def _ask(self, module, options, task_vars):
+        answer = self._answer(module, options, task_vars)
         if answer.get("failed"):
             raise AnsibleActionFail("%s: %s" % (module, answer.get("msg")), result=answer)
         return answer

@@ -355,6 +355,16 @@ def test_a_plan_that_is_refused():
     assert problem.startswith("ollama: ") and "What would help: " in problem
 
 
+def test_what_cannot_be_read_is_not_planned_for():
+    other = "6" * 64
+    look = looks.fresh("L4")
+    look["stores"][MODELS] = looks.store(looks.model(NAME), looks.model("other", other))
+    asked = looks.wanted(models=[NAME, "other"])
+    instance = only(looks.follow(asked, look, facts=dict(FACTS, **{other: None})))
+    assert [model["name"] for model in instance["plan"]["models"]] == [NAME] and instance["plan_new"]
+    assert only(looks.follow(asked, look, facts={looks.DIGEST: None, other: None}))["plan"] is None
+
+
 @pytest.mark.parametrize("role", [{"plan": False}, {"version": "0.24.0"}, {"state": "absent"}])
 def test_without_a_plan(role):
     state = looks.follow(looks.wanted(models=[NAME]), with_model(looks.fresh("L4")), looks.role(**role))
