@@ -2,7 +2,7 @@
 # What a person types. Everything it needs it installs itself, into .venv-* and .ansible.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check scenario venv canary docs build clean bench-truth bench-truth-cpu
+.PHONY: help quickstart test check scenario venv canary docs build clean bench-truth bench-truth-cpu bench-ollama
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,6 +27,9 @@ bench-truth: ## plans against measured deployments and llama.cpp's own figures: 
 
 bench-truth-cpu: ## plans against vLLM engines that are really started on this machine's CPU (three minutes)
 	@tests/run bench-truth-cpu
+
+bench-ollama: ## how long the role ollama takes on a fresh host, and again (three rounds)
+	@tests/run bench-ollama
 
 canary: ## train the canary model again
 	@tests/run canary
