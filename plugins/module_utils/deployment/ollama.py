@@ -384,6 +384,8 @@ class _Follower:
         one["plan"], one["plan_new"] = dict(plan, inputs=inputs), True
 
     def _models(self, one: Dict) -> None:
+        if one["plan"] and one["plan"]["models"]:
+            one["asked"] = Name.parse(one["plan"]["models"][0]["name"]).short  # it is known where that one runs
         record = _json(self.look["files"][one["record_path"]].get("text", ""))
         there = self._there(one)
         damaged = {Name.parse(entry["name"]).key: entry["problems"] for entry in there if entry["problems"]}

@@ -55,12 +55,12 @@ def test_models_are_read_once_for_a_plan(act):
     result = act(with_model(), {"model": ollama_hosts.model("llama3.1-8b")}, models=[NAME])
     assert [name for name, _options in act.asked] == ["ollama_host", "model_info"]
     assert act.asked[1][1] == {"source": "/blobs/" + looks.DIGEST, "manifest": {}, "manifest_config": {}}
-    assert result["due"] and result["state"]["instances"][0]["plan"] and result["warnings"] == []
+    assert result["due"] and result["state"]["instances"][0]["plan"] and "not planned" not in str(result["warnings"])
 
 
 def test_a_model_that_cannot_be_read_is_a_warning(act):
     result = act(with_model(), {"failed": True, "msg": "what is that"}, models=[NAME])
-    assert result["warnings"] == [NAME + " is not planned for: what is that"]
+    assert NAME + " is not planned for: what is that" in result["warnings"]
     assert result["state"]["instances"][0]["plan"] is None
 
 

@@ -362,6 +362,8 @@ def test_what_cannot_be_read_is_not_planned_for():
     asked = looks.wanted(models=[NAME, "other"])
     instance = only(looks.follow(asked, look, facts=dict(FACTS, **{other: None})))
     assert [model["name"] for model in instance["plan"]["models"]] == [NAME] and instance["plan_new"]
+    asked = looks.wanted(models=["other", NAME])
+    assert only(looks.follow(asked, look, facts=dict(FACTS, **{other: None})))["asked"] == NAME
     assert only(looks.follow(asked, look, facts={looks.DIGEST: None, other: None}))["plan"] is None
 
 
