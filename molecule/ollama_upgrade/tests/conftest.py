@@ -45,9 +45,6 @@ class Host(lab_host.Host):
         words = ["curl", "--silent", "--fail-with-body", "--max-time", "20", *words, "http://127.0.0.1:11434/api/" + path]
         return json.loads(self.run(" ".join(["%s"] * len(words)), *words).stdout)
 
-    def version(self):
-        return self.api("version")["version"]
-
     def models(self):
         """Name -> digest, as the server says."""
         return {model["name"]: model["digest"] for model in self.api("tags")["models"]}
@@ -55,33 +52,36 @@ class Host(lab_host.Host):
     def answer(self):
         return self.api("generate", model=TINY, prompt="Say something.", stream=False)["response"]
 
-    def program(self):
-        """The program that the service really runs, whatever its unit says."""
-        return self.output("tr '\\0' '\\n' < /proc/%s/cmdline | grep '/bin/ollama$'", str(self.main_pid("ollama")))
-
-    def current(self):
-        return self.output("readlink /opt/gpufleet/ollama/current")
+    def runs(self):
+        """The version that answers, the one that is current, and the program of the process, whatever its unit says."""
+        pid = "$(systemctl show --value --property MainPID ollama)"
+        text = self.output(
+            "curl --silent http://127.0.0.1:11434/api/version; echo; readlink /opt/gpufleet/ollama/current || echo none; "
+            "tr '\\0' '\\n' < /proc/%s/cmdline | grep '/bin/ollama$'" % pid
+        )
+        version, current, program = text.splitlines()
+        return json.loads(version)["version"], current, program
 
     def config(self):
         """The settings that the running server said it has."""
-        pid = str(self.main_pid("ollama"))
-        return self.output("journalctl --no-pager --unit ollama _PID=%s | grep 'msg=\"server config\"'", pid)
+        pid = "$(systemctl show --value --property MainPID ollama)"
+        return self.output("journalctl --no-pager _PID=%s | grep 'msg=\"server config\"'" % pid)
 
     def store(self, path):
         """What is wrong in a store, and its models with their digests."""
         return json.loads(self.output("python3 -c %s %s", STORE, path))
 
-    def asked(self):
-        """How often the mirror and the registries were asked for anything."""
-        return int(self.output("(journalctl --no-pager --unit lab-mirror | grep '\"GET\\|\"HEAD'; cat /run/lab-*.jsonl) | wc -l"))
-
-    def reloads(self):
-        """How often systemd read its units, as it wrote into the journal."""
-        return int(self.output("journalctl --no-pager _PID=1 | grep -c ': Reloading\\.*$'"))
-
     def quiet(self):
-        """What a run that changes nothing leaves as it is."""
-        return {"pid": self.main_pid("ollama"), "reloads": self.reloads(), "asked": self.asked()}
+        """What a run that changes nothing leaves as it is.
+
+        The server's process, how often systemd read its units, as it wrote into the journal, and how often the mirror
+        and the registries were asked for anything.
+        """
+        text = self.output(
+            "systemctl show --value --property MainPID ollama; journalctl --no-pager _PID=1 | grep -c ': Reloading\\.*$'; "
+            "(journalctl --no-pager --unit lab-mirror | grep '\"GET\\|\"HEAD'; cat /run/lab-*.jsonl) | wc -l"
+        )
+        return dict(zip(("pid", "reloads", "asked"), map(int, text.split())))
 
 
 @pytest.fixture(scope="module")
