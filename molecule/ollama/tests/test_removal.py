@@ -27,6 +27,19 @@ def play(host):
     return Playbooks(SCENARIO, host.name).run
 
 
+def test_an_instance_that_left_the_list(host, play):
+    alone = {"ollama_instances": [{"name": "ollama"}], "ollama_models": []}
+    check = play("--check", **alone)
+    assert check.rc == 0 and check.changed > 0, check.text
+    assert host.main_pid("ollama-embed") > 0
+    run = play(**alone)
+    assert run.rc == 0, run.text
+    assert host.run("systemctl cat ollama-embed.service").rc != 0
+    assert host.file(STORES[1] + "/manifests").is_directory
+    assert play(**alone).changed == 0
+    assert host.main_pid("ollama") > 0
+
+
 def test_in_check_mode_everything_stays(host, play):
     pid = host.main_pid("ollama")
     run = play("--check", ollama_state="absent")

@@ -153,7 +153,7 @@ def prohibited(index: int) -> str:
 
 
 def amd() -> str:
-    return "AMD GPUs are reported only: the roles of this collection do not serve on them yet."
+    return "AMD GPUs are for Ollama only: the role vllm does not serve on them."
 
 
 def jetson() -> str:

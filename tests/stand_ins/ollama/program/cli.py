@@ -118,8 +118,8 @@ class Client:
         for row in self._ask("GET", "/api/ps")["models"]:
             share = 100 * row["size_vram"] // max(1, row["size"])
             place = {0: "100% CPU", 100: "100% GPU"}.get(share, "%d%%/%d%% CPU/GPU" % (100 - share, share))
-            print("    ".join(str(value) for value in (row["name"], row["digest"][:12], row["size"], place,
-                                                         row["context_length"], row["expires_at"])))  # fmt: skip
+            values = (row["name"], row["digest"][:12], row["size"], place, row["context_length"], row["expires_at"])
+            print("    ".join(str(value) for value in values))
         return 0
 
     def show(self, words: t.List[str], _version: str) -> int:

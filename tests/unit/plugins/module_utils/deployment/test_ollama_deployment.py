@@ -251,7 +251,7 @@ def test_gpu(case):
     if gpu == "amd":
         look["hardware"]["driver_version"] = None
         look["hardware"]["accelerators"][0].update(
-            vendor="amd", usable=False, problem="reported only", driver="amdgpu", compute_capability=None
+            vendor="amd", usable=False, problem="for Ollama only", driver="amdgpu", compute_capability=None
         )
     state = looks.follow(looks.wanted(**asked), look, looks.role(**role))
     assert state["problems"] == [] and only(state)["gpu"] == gpu

@@ -42,7 +42,7 @@ def test_an_mi300x(tree, monkeypatch, tools):
     assert not facts["memory_unified"]
     assert (facts["driver"], facts["numa_node"]) == ("amdgpu", 1)
     assert facts["processes"] == [{"pid": 900, "name": None, "memory_bytes": 268435456}]
-    assert not facts["usable"] and "reported only" in facts["problem"]
+    assert not facts["usable"] and "for Ollama only" in facts["problem"]
 
 
 @pytest.mark.parametrize(

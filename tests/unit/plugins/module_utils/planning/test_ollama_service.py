@@ -122,7 +122,8 @@ def test_old_names_are_mapped_and_said(settings, said):
 
 def test_the_environment():
     asked = dict(NOTHING, https_proxy="http://proxy:3128", no_proxy="intra, 127.0.0.1", ca_file="/etc/ssl/ca.pem",
-                 settings={"keep_alive": "90", "OLLAMA_GPU_OVERHEAD": "2G"}, env={"GGML_X": "1", "HSA_OVERRIDE_GFX_VERSION": "10.3.0", "LLAMA_ARG_THREADS": 8})  # fmt: skip
+                 settings={"keep_alive": "90", "OLLAMA_GPU_OVERHEAD": "2G"},
+                 env={"GGML_X": "1", "HSA_OVERRIDE_GFX_VERSION": "10.3.0", "LLAMA_ARG_THREADS": 8})  # fmt: skip
     (instance,) = service.read_service(asked)["instances"]
     found = service.environment(instance, None, "/var/lib/ollama", "/srv/models/ollama", prunes=False)
     assert found == {
