@@ -390,12 +390,33 @@ class _Follower:
         there = self._there(one)
         damaged = {Name.parse(entry["name"]).key: entry["problems"] for entry in there if entry["problems"]}
         one["environment"] = ollama_service.environment(one, one["plan"], one["home"], one["store"], one["prunes"])
+        if one["plan"] is None:
+            one["environment"].update(self._chosen_gpus(one))
         one["models_due"] = []
         for model in one["models"]:
             reasons = due.reasons(model, there, one["status"]["loaded"], record, self.look["sources"])
             reasons += damaged.get(Name.parse(model["name"]).key, [])
+            made = [key for key in SOURCES if model.get(key)]
+            if reasons and self.role["offline"] and not made and model.get("state") not in ("absent", "unloaded"):
+                if reasons != ["it is not loaded"]:
+                    self.problems.append(
+                        "%s of instance %s would be pulled (%s), and ollama_offline forbids it: bring it with ollama_bundle, "
+                        "or set ollama_offline to false for a registry of your own."
+                        % (model["name"], one["name"], "; ".join(reasons))
+                    )
             if reasons:
                 one["models_due"].append(dict(model, reasons=reasons))
+
+    def _chosen_gpus(self, one: Dict) -> Dict:
+        """What a plan would set: without one, each instance would see all cards."""
+        if str(one["gpus"]).lower() in ("none", "0"):
+            return dict.fromkeys(("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES"), "-1")
+        if not one["gpu"] or not isinstance(one["gpus"], list):
+            return {}
+        # An index may mean another card to CUDA than to the driver, a UUID does not.
+        names = {str(card["index"]): card.get("uuid") for card in self.look["hardware"]["accelerators"]}
+        chosen = [str(names.get(str(gpu)) or gpu) for gpu in one["gpus"]]
+        return {"CUDA_VISIBLE_DEVICES" if one["gpu"] == "nvidia" else "ROCR_VISIBLE_DEVICES": ",".join(chosen)}
 
     def _there(self, one: Dict) -> t.List[Dict]:
         return self.look["stores"].get(one["store"], {}).get("models", [])

@@ -20,7 +20,7 @@ NEW, OLD = "0.33.2", "0.31.0"
 ROLE: Dict = {
     "version": NEW, "install_path": "/opt/gpufleet/ollama", "state_path": "/var/lib/gpufleet/ollama", "state": "present",
     "tools_python": "/opt/gpufleet/tools/bin/python", "user": "ollama", "group": "ollama", "home": "", "keep": 1,
-    "addons": "auto", "archive": [], "libraries": [], "allow_cpu": False, "plan": True,
+    "addons": "auto", "archive": [], "libraries": [], "allow_cpu": False, "plan": True, "offline": False,
 }  # fmt: skip
 WANTED: Dict = {
     "version": NEW, "instances": [], "settings": {}, "env": {}, "host": "127.0.0.1", "port": 11434, "gpus": "auto",

@@ -420,3 +420,40 @@ def test_very_many_models():
     look["stores"][MODELS] = looks.store(*[looks.model(name, blob=None) for name in names])
     state = looks.follow(looks.wanted(models=names), look)
     assert only(state)["models_due"] == []
+
+
+# --- what is in force without a plan ---
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name", "value"),
+    [
+        ([1], "CUDA_VISIBLE_DEVICES", "UUID"),
+        (["GPU-1"], "CUDA_VISIBLE_DEVICES", "GPU-1"),
+        ("none", "CUDA_VISIBLE_DEVICES", "-1"),
+        ("none", "ROCR_VISIBLE_DEVICES", "-1"),
+        ("auto", "CUDA_VISIBLE_DEVICES", None),
+    ],
+)
+def test_chosen_gpus_without_a_plan(gpus, name, value):
+    look = looks.fresh("2 x L40S")
+    if value == "UUID":
+        value = look["hardware"]["accelerators"][1]["uuid"]
+    instance = only(looks.follow(looks.wanted(gpus=gpus), look))
+    assert instance["plan"] is None and instance["environment"].get(name) == value
+
+
+@pytest.mark.parametrize(
+    ("model", "refused"),
+    [(NAME, True), ({"name": "a", "state": "latest"}, True), ({"name": "a", "gguf": ["/a.gguf"]}, False),
+     ({"name": "a", "state": "absent"}, False)],
+)  # fmt: skip
+def test_offline_nothing_is_pulled(model, refused):
+    state = looks.follow(looks.wanted(models=[model]), looks.fresh(), looks.role(offline=True))
+    assert ["bring it with ollama_bundle" in problem for problem in state["problems"]] == [True] * refused
+
+
+def test_offline_what_is_there_is_served():
+    asked = looks.wanted(models=[NAME])
+    state = looks.follow(asked, looks.done(asked, with_model(looks.fresh()), FACTS), looks.role(offline=True))
+    assert state["problems"] == [] and not ollama.due_now(state)
