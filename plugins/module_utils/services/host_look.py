@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import grp
 import os
@@ -51,9 +52,7 @@ def user(name: str) -> t.Optional[t.Dict[str, t.Any]]:
     return {
         "uid": found.pw_uid,
         "home": found.pw_dir,
-        "groups": sorted(
-            {one.gr_name for one in grp.getgrall() if name in one.gr_mem or one.gr_gid == found.pw_gid}
-        ),
+        "groups": sorted({_group_name(number) for number in _groups_of(found)}),
     }
 
 
@@ -65,7 +64,7 @@ def blocked(path: str, account: t.Optional[str]) -> t.Optional[str]:
     except KeyError:
         found = None
     if found is not None:
-        uid, gids = found.pw_uid, {one.gr_gid for one in grp.getgrall() if account in one.gr_mem} | {found.pw_gid}
+        uid, gids = found.pw_uid, _groups_of(found)
     parents = []
     while path not in ("/", ""):
         path = os.path.dirname(path)
@@ -107,8 +106,12 @@ def marked_units(prefix: str, mark: str, root: str = UNIT_DIRECTORY) -> t.Dict[s
 
 def groups(names: t.Iterable[str]) -> t.List[str]:
     """Those of the names that are groups on this host."""
-    known = {one.gr_name for one in grp.getgrall()}
-    return [name for name in names if name in known]
+    found = []
+    for name in names:
+        with contextlib.suppress(KeyError):
+            grp.getgrnam(name)  # not getgrall(): a directory service may know more than it lists
+            found.append(name)
+    return found
 
 
 def listeners(root: str = "/") -> t.List[int]:
@@ -130,6 +133,10 @@ def listeners(root: str = "/") -> t.List[int]:
 def selinux(root: str = "/") -> bool:
     """Whether SELinux labels files here, enforcing or not."""
     return os.path.exists(os.path.join(root, "sys/fs/selinux/enforce"))
+
+
+def _groups_of(account: pwd.struct_passwd) -> t.Set[int]:
+    return set(os.getgrouplist(account.pw_name, account.pw_gid))
 
 
 def _user_name(uid: int) -> str:

@@ -17,11 +17,13 @@ from ansible_collections.gpufleet.llm.plugins.module_utils.services import host_
 @pytest.fixture
 def people(monkeypatch):
     """ollama is 990 with group 990, and in ai (991)."""
-    names = [("ollama", 990, []), ("ai", 991, ["ollama"]), ("staff", 50, [])]
-    groups = [types.SimpleNamespace(gr_name=name, gr_gid=number, gr_mem=members) for name, number, members in names]
+    groups = {"ollama": 990, "ai": 991, "staff": 50}
     users = {"ollama": types.SimpleNamespace(pw_name="ollama", pw_uid=990, pw_gid=990, pw_dir="/var/lib/ollama")}
-    monkeypatch.setattr(pwd, "getpwnam", lambda name: users[name])
-    monkeypatch.setattr(grp, "getgrall", lambda: groups)
+    names = {number: types.SimpleNamespace(gr_name=name) for name, number in groups.items()}
+    monkeypatch.setattr(pwd, "getpwnam", users.__getitem__)
+    monkeypatch.setattr(grp, "getgrnam", groups.__getitem__)
+    monkeypatch.setattr(grp, "getgrgid", names.__getitem__)
+    monkeypatch.setattr(os, "getgrouplist", lambda _name, number: [number, 991])
 
 
 def test_files(tmp_path):
