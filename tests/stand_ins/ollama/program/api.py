@@ -33,7 +33,7 @@ class Api(Application):
         self.environment, self.modes, self.store, self.scheduler = environment, modes, store, scheduler
         self.version = version
         self.downloads = download.Downloads(store)
-        self.origins = [pattern for pattern in environment.origins()]
+        self.origins = list(environment.origins())
         self.loopback = True
         self._writing = threading.Lock()
         own = {
