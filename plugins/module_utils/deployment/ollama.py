@@ -201,6 +201,7 @@ class _Follower:
             "instances": instances,
             "unwanted": unwanted,
             "hardware": look["hardware"],
+            "os_family": look["os_family"],
             "selinux": look["selinux"],
             "user_exists": account is not None,
             "unread": list(self.unread.values()),

@@ -39,7 +39,7 @@ def load(path: str) -> t.Optional[t.Dict[str, t.Any]]:
 
 def save(path: str, kept: t.Mapping[str, t.Any]) -> None:
     """Only root may read it: the files may hold secrets."""
-    _replace(path, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode(), 0o600, os.getuid(), os.getgid())
+    replace(path, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode(), 0o600, os.getuid(), os.getgid())
 
 
 def restore(kept: t.Mapping[str, t.Any]) -> t.List[str]:
@@ -52,7 +52,7 @@ def restore(kept: t.Mapping[str, t.Any]) -> t.List[str]:
         if wanted is None:
             os.unlink(path)
         else:
-            _replace(path, base64.b64decode(wanted["content"]), wanted["mode"], wanted["uid"], wanted["gid"])
+            replace(path, base64.b64decode(wanted["content"]), wanted["mode"], wanted["uid"], wanted["gid"])
     return changed
 
 
@@ -76,7 +76,8 @@ def _read(path: str) -> t.Optional[t.Dict[str, t.Any]]:
     }
 
 
-def _replace(path: str, content: bytes, mode: int, uid: int, gid: int) -> None:
+def replace(path: str, content: bytes, mode: int, uid: int, gid: int) -> None:
+    """Write a file whole, under a temporary name first."""
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".%s." % os.path.basename(path))
     try:
         with os.fdopen(descriptor, "wb") as stream:
