@@ -10,6 +10,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
+from ansible_collections.gpufleet.llm.plugins.module_utils.services.systemd_words import quote
+
 DOCUMENTATION = r"""
 name: systemd_quote
 short_description: Quote a word for a systemd unit file
@@ -44,19 +47,11 @@ _value:
   type: str
 """
 
-PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,=+@")
-
-
 def systemd_quote(value: t.Any, command: bool = False) -> str:
-    text = str(value)
-    if any(character in text for character in "\n\r\0"):
-        raise AnsibleFilterError("systemd_quote: a word in a unit file cannot span lines: %r" % text)
-    if text and PLAIN.issuperset(text):
-        return text
-    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    if command:
-        text = text.replace("$", "$$")
-    return '"%s"' % text
+    try:
+        return quote(value, command)
+    except GpufleetError as error:
+        raise AnsibleFilterError("systemd_quote: %s" % error) from error
 
 
 class FilterModule:

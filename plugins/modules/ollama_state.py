@@ -39,7 +39,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 due:
-  description: Whether anything but the text of a unit is not as it should be.
+  description: Whether anything is not as it should be.
   type: bool
   returned: success
 state:

@@ -21,6 +21,7 @@ from ..errors import GpufleetError
 from ..models.ollama_names import Name
 from ..planning.facts import read_host
 from ..planning.ollama import service as ollama_service
+from . import ollama_unit
 
 Dict = t.Dict[str, t.Any]
 
@@ -32,7 +33,6 @@ MODEL_OPTIONS = tuple(
 )
 ADDONS = ("rocm", "jetpack5", "jetpack6", "mlx")
 GPU_GROUPS = ("render", "video")
-UNIT_MARK = "X-GpufleetInstance="
 CLI = "/usr/local/bin/ollama"
 LEAST_UID = 1000  # of people, on every distribution of today
 TEGRA = "/etc/nv_tegra_release"
@@ -110,7 +110,7 @@ def look_for(service: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dic
         "files": files,
         "groups": list(dict.fromkeys(GPU_GROUPS + (role["group"],))),
         "install_path": role["install_path"],
-        "mark": UNIT_MARK,
+        "mark": ollama_unit.MARK,
         "names": list(dict.fromkeys(names)),
         "records": records,
         "sources": list(dict.fromkeys(sources)),
@@ -136,10 +136,10 @@ def follow(
 
 
 def due_now(state: t.Mapping[str, t.Any]) -> bool:
-    """Whether anything is to be done, but for the text of a unit, which the role renders."""
+    """Whether anything is to be done."""
     if any(state[key] for key in ("account_due", "release_due", "links_due", "unwanted")):
         return True
-    return any(one["service_due"] or one["plan_new"] or one["models_due"] for one in state["instances"])
+    return any(one["unit_due"] or one["service_due"] or one["plan_new"] or one["models_due"] for one in state["instances"])
 
 
 class _Follower:
@@ -232,7 +232,7 @@ class _Follower:
         one.update(paths(one, self.role))
         status = self.look["units"][one["unit"]]
         own = self.look["files"][one["own_unit_path"]]
-        ours = UNIT_MARK in own.get("text", "")
+        ours = ollama_unit.MARK in own.get("text", "")
         one["status"], one["exists"] = status, status["exists"]
         one["files"] = [one["own_unit_path"], one["drop_in_path"]]
         one["adopted"] = bool(status["fragment_path"]) and not ours
@@ -271,6 +271,8 @@ class _Follower:
         )  # fmt: skip
         self._plan(one, before)
         self._models(one)
+        one["unit_wanted"] = ollama_unit.text(one, self.role, place)
+        one["unit_due"] = one["unit_text"] != one["unit_wanted"]
         return one
 
     def _directories(self, one: Dict, store: t.Mapping[str, t.Any]) -> t.List[Dict]:

@@ -20,7 +20,7 @@ NEW, OLD = "0.33.2", "0.31.0"
 ROLE: Dict = {
     "version": NEW, "install_path": "/opt/gpufleet/ollama", "state_path": "/var/lib/gpufleet/ollama", "state": "present",
     "tools_python": "/opt/gpufleet/tools/bin/python", "user": "ollama", "group": "ollama", "home": "", "keep": 1,
-    "addons": "auto", "archive": [], "libraries": [], "allow_cpu": False, "plan": True, "offline": False,
+    "addons": "auto", "archive": [], "libraries": [], "allow_cpu": False, "plan": True, "offline": False, "gpu_wait_s": 60, "log_lines": 5000, "ca_file": "",
 }  # fmt: skip
 WANTED: Dict = {
     "version": NEW, "instances": [], "settings": {}, "env": {}, "host": "127.0.0.1", "port": 11434, "gpus": "auto",
@@ -114,7 +114,7 @@ def text(content: str) -> Dict:
 
 
 def done(asked: Dict, look: Dict, facts: t.Optional[Dict] = None, given: t.Optional[Dict] = None) -> Dict:
-    """The host after a run that brought it to what is asked for, its units' texts aside."""
+    """The host after a run that brought it to what is asked for."""
     state = follow(asked, look, given, facts)
     assert state["problems"] == [] and state["unread"] == []
     after = copy.deepcopy(look)
@@ -124,7 +124,7 @@ def done(asked: Dict, look: Dict, facts: t.Optional[Dict] = None, given: t.Optio
     after["releases"] = {NEW: release(addons=state["addons"])}
     after["user"] = look["user"] or account()
     for one in state["instances"]:
-        after["files"][one["unit_path"]] = text(ollama.UNIT_MARK + one["name"])
+        after["files"][one["unit_path"]] = text(one["unit_wanted"])
         after["files"][one["plan_path"]] = text(json.dumps(one["plan"]))
         after["files"][one["proven_path"]] = text("{}")
         fragment = one["status"]["fragment_path"] or one["own_unit_path"]

@@ -14,15 +14,10 @@ import threading
 import typing as t
 from pathlib import Path
 
-import jinja2
 import pytest
-from ansible.plugins.filter import core, mathstuff
-from ansible.plugins.test import core as core_tests
-from ansible_collections.gpufleet.llm.plugins.filter import systemd_quote
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.deployment import ollama_looks as looks
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import ollama_hosts
 
-TEMPLATES = Path(__file__).resolve().parents[5] / "roles" / "ollama" / "templates"
 MODEL, FACTS = "llama3.1:8b", {looks.DIGEST: ollama_hosts.model("llama3.1-8b")}
 Section = t.Dict[str, t.List[str]]
 
@@ -51,27 +46,11 @@ def with_model(look: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
 
 @pytest.fixture(scope="module")
 def render() -> t.Callable[..., str]:
-    # As Ansible sets it up, with its own filters and tests.
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(str(TEMPLATES)), trim_blocks=True, keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    for filters in (core.FilterModule(), mathstuff.FilterModule()):
-        environment.filters.update(filters.filters())
-    environment.tests.update(core_tests.TestModule().tests())
-    environment.filters["gpufleet.llm.systemd_quote"] = systemd_quote.systemd_quote
-    template = environment.get_template("ollama.service.j2")
-
     def run(look, asked=None, allow_cpu=False, facts=None, wait_s=60, **role):
-        role["allow_cpu"] = allow_cpu
+        role.update(allow_cpu=allow_cpu, gpu_wait_s=wait_s, ca_file=(asked or {}).get("ca_file", ""))
         state = looks.follow(looks.wanted(**(asked or {})), look, looks.role(**role), facts)
         assert state["problems"] == []
-        return template.render(
-            ansible_managed="Ansible managed", ollama_version=looks.NEW, ollama_install_path="/opt/gpufleet/ollama",
-            ollama_user="ollama", ollama_group="ollama", ollama_gpu_wait_s=wait_s, ollama_log_lines=5000,
-            ollama_ca_file=(asked or {}).get("ca_file", ""), _ollama_allow_cpu=allow_cpu, _ollama_host=state,
-            _ollama_instance=state["instances"][0],
-        )  # fmt: skip
+        return state["instances"][0]["unit_wanted"]
 
     return run
 
