@@ -59,10 +59,10 @@ def test_a_link_to_a_directory_is_followed_and_not_given_away(tmp_path):
 @pytest.mark.parametrize(
     ("make", "ask", "said"),
     [
-        (lambda path: os.mkdir(path), "file", "is a directory, and a file is needed there"),
+        (os.mkdir, "file", "is a directory, and a file is needed there"),
         (lambda path: os.symlink("/etc/passwd", path), "file", "is a link, and a file is needed there"),
         (lambda path: os.symlink("/nowhere", path), "directory", "is a link, and a directory is needed there"),
-        (lambda path: os.mkfifo(path), "directory", "is a special file, and a directory is needed there"),
+        (os.mkfifo, "directory", "is a special file, and a directory is needed there"),
     ],
 )
 def test_what_is_in_the_way(tmp_path, make, ask, said):
