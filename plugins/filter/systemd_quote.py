@@ -47,6 +47,7 @@ _value:
   type: str
 """
 
+
 def systemd_quote(value: t.Any, command: bool = False) -> str:
     try:
         return quote(value, command)
