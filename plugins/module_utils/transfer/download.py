@@ -249,5 +249,8 @@ def _make_directories(path: str) -> None:
     if os.path.isdir(path):
         return
     _make_directories(os.path.dirname(path))
-    os.mkdir(path)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return  # another run came first
     os.chmod(path, 0o755)
