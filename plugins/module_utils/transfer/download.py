@@ -19,7 +19,7 @@ from ..errors import GpufleetError
 from ..version import VERSION
 from . import store
 from .fetch import Part, check_space, fetch_all, keep_held, split_held
-from .files import ModelFile, human
+from .files import ModelFile, human, make_directories
 from .selection import RECORD, unmatched
 from .source import Source, Wish
 from .view import View, look, recheck, settle
@@ -65,7 +65,7 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
         _predict(home, source, view, work)
         return _result(home, wish, source, before, view, work, changed=True)
     wish.permissions.check()
-    _make_directories(home.path)
+    make_directories(home.path)
     with home.locked(wish.lock_timeout_s, wish.say) as work.waited_s:
         # Again: the process waited for may have done it.
         view = recheck(home, look(home, wish, source), work.verdicts)
@@ -242,15 +242,3 @@ def _summary(view: View, source: Source, work: t.Optional[Work] = None, changed:
 
 def _amount(files: t.Sequence[ModelFile]) -> str:
     return "%d files, %d bytes" % (len(files), sum(one.size for one in files))
-
-
-def _make_directories(path: str) -> None:
-    """Directories that every service may enter, whatever the umask of who runs this."""
-    if os.path.isdir(path):
-        return
-    _make_directories(os.path.dirname(path))
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        return  # another run came first
-    os.chmod(path, 0o755)

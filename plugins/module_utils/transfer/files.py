@@ -82,3 +82,15 @@ def human(size: int) -> str:
         if size >= unit // 10:
             return "%.1f %s" % (size / unit, name)
     return "%d bytes" % size
+
+
+def make_directories(path: str) -> None:
+    """Directories that every service may enter, whatever the umask of who runs this."""
+    if os.path.isdir(path):
+        return
+    make_directories(os.path.dirname(path))
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return  # another run came first
+    os.chmod(path, 0o755)

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 from ...errors import GpufleetError
 from ...models.ollama_names import Name
-from ..files import human
+from ..files import human, make_directories
 from ..permissions import Permissions
 from ..store import remove_tree, sync_directory
 from .content import Content, place_of, survey
@@ -300,7 +300,7 @@ def _for_new(store: Store, wished: Permissions) -> Permissions:
 
 @contextlib.contextmanager
 def _locked(store: Store, wish: Wish) -> t.Iterator[None]:
-    _make_directories(store.path)
+    make_directories(store.path)
     if not os.path.isdir(store.blobs) and not os.path.isdir(store.manifests):  # made just now, or by a killed run
         if not wish.permissions.fits(store.path):
             wish.permissions.give(store.path)
@@ -310,14 +310,6 @@ def _locked(store: Store, wish: Wish) -> t.Iterator[None]:
             yield
         finally:
             os.unlink(path)
-
-
-def _make_directories(path: str) -> None:
-    """Directories that every service may enter, whatever the umask of who runs this."""
-    if not os.path.isdir(path):
-        _make_directories(os.path.dirname(path))
-        os.mkdir(path)
-        os.chmod(path, 0o755)
 
 
 def _work_folder(store: Store, beside: str) -> str:
