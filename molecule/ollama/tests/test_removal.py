@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import pathlib
-import sys
 
 import pytest
+from lab_host import Host, Playbooks
 
 SCENARIO = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(SCENARIO.parent))
-
-from lab_host import Host, Playbooks  # noqa: E402
 
 OURS = ["/opt/gpufleet/ollama", "/usr/local/bin/ollama", "/var/lib/gpufleet/ollama"]
 STORES = ["/srv/models/ollama", "/srv/embed models"]

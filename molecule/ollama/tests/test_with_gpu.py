@@ -10,15 +10,12 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import sys
 
 import pytest
+from lab_host import Host, Playbooks
 
 SCENARIO = pathlib.Path(__file__).parents[1]
 REPORT = SCENARIO.parents[1] / "tests" / "unit" / "fixtures" / "hardware" / "pro6000-blackwell-590.xml"
-sys.path.insert(0, str(SCENARIO.parent))
-
-from lab_host import Host, Playbooks  # noqa: E402
 
 pytestmark = pytest.mark.skipif(bool(os.environ.get("OLLAMA_TEST_ARCHIVE")), reason="only the stand-in plays a GPU")
 

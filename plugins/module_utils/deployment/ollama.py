@@ -197,7 +197,6 @@ class _Follower:
             "cli_target": cli_target,
             # Versions go when another comes into use, and not this one: what failed to start is no reason to forget it.
             "previous": current["target"] if current.get("target", version) != version else "",
-            "vendor": self.vendor,
             "instances": instances,
             "unwanted": unwanted,
             "hardware": look["hardware"],
