@@ -10,8 +10,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama as deployment
+from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama_service
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import service as ollama_service
 from ansible_collections.gpufleet.llm.plugins.module_utils.report.words import plain
 
 
@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
         _checked, arguments = self.validate_argument_spec(spec)
         wanted, role = plain(arguments["wanted"]), plain(arguments["role"])
         service = ollama_service.read_service(wanted)
-        self._refuse(service["problems"] + deployment.problems(service, role))
+        self._refuse(service["problems"] + ollama_service.problems(service, role))
         try:
             look = self._ask("ollama_host", deployment.look_for(service, role), task_vars)
             state = deployment.follow(service, look, role)

@@ -4,7 +4,7 @@
 
 """What follows for a host from what is wanted of Ollama and one look at it. Pure: it only compares.
 
-``service`` is planning.ollama.service.read_service's answer, ``look`` what the module ollama_host returned, ``role`` the
+``service`` is ollama_service.read_service's answer, ``look`` what the module ollama_host returned, ``role`` the
 paths and switches of the role, ``facts`` the model facts that were read in this run, by digest of the model.
 """
 
@@ -16,22 +16,17 @@ import re
 import typing as t
 
 from ..engines.ollama import due
-from ..engines.ollama.wish import ADDITIONS, SOURCES, Wish
-from ..errors import GpufleetError
+from ..engines.ollama.wish import SOURCES
 from ..models.ollama_names import Name
 from ..planning.facts import read_host
-from ..planning.ollama import service as ollama_service
-from . import ollama_unit
+from . import ollama_service, ollama_unit
+from .ollama_service import SYSTEM, listed
 
 Dict = t.Dict[str, t.Any]
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 DEFAULT_STORE = "/srv/models/ollama"
 DEFAULT_HOME = "/var/lib/ollama"
-MODEL_OPTIONS = tuple(
-    sorted(SOURCES + ADDITIONS + ("name", "state", "digest", "keep_alive", "insecure", "timeout", "stall_timeout"))
-)
-ADDONS = ("rocm", "jetpack5", "jetpack6", "mlx")
 GPU_GROUPS = ("render", "video")
 CLI = "/usr/local/bin/ollama"
 LEAST_UID = 1000  # of people, on every distribution of today
@@ -39,11 +34,6 @@ TEGRA = "/etc/nv_tegra_release"
 _VENDOR_DEVICES = {"nvidia": ["/dev/nvidiactl", "/dev/nvidia-uvm"], "amd": ["/dev/kfd"]}
 # Where the driver is another one, so are its devices.
 _PLACE_DEVICES = {"wsl": ["/dev/dxg"], "jetson": ["/dev/nvmap"]}
-# An account's home may be one of these, which is no place to own or to write into; nor is it one to keep models in.
-_SYSTEM = frozenset(
-    "/ /bin /boot /dev /etc /home /lib /media /mnt /nonexistent /opt /proc /root /run /sbin /srv /sys /tmp /usr /usr/bin "
-    "/usr/lib /usr/local /usr/share /var /var/cache /var/lib /var/log /var/tmp".split()
-)
 
 
 def paths(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dict:
@@ -58,37 +48,6 @@ def paths(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dict:
         # The last of all, after what `systemctl edit` writes.
         "drop_in_path": "/etc/systemd/system/%s.d/zz-gpufleet.conf" % instance["unit"],
     }
-
-
-def problems(service: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> t.List[str]:
-    """What makes no sense among the models and the role's own switches, as sentences."""
-    found = []
-    if role["home"] in _SYSTEM or not str(role["home"] or "/").startswith("/"):
-        found.append("ollama_home=%s: give an absolute path, of a directory that belongs to Ollama alone." % role["home"])
-    if isinstance(role["keep"], bool) or not str(role["keep"]).isdigit():
-        found.append("ollama_keep_versions=%s: give how many earlier versions stay, 0 or more." % role["keep"])
-    if role["addons"] != "auto" and not set(_listed(role["addons"] or [])) <= set(ADDONS):
-        found.append("ollama_addons=%s: give auto or a list of %s." % (role["addons"], ", ".join(ADDONS)))
-    for instance in service["instances"]:
-        if instance["models_path"] in _SYSTEM:
-            found.append(
-                "models_path=%s of instance %s belongs to the system, and a store to its service: give a directory in it."
-                % (instance["models_path"], instance["name"])
-            )
-        keys: t.Dict[str, str] = {}
-        for model in instance["models"]:
-            try:
-                unknown = sorted(set(model) - set(MODEL_OPTIONS))
-                if unknown:
-                    known = ", ".join(MODEL_OPTIONS)
-                    raise GpufleetError("%s: a model has no such option. There are: %s." % (unknown[0], known))
-                key = Wish.parse(model).name.key
-                if key in keys:
-                    raise GpufleetError("%s is the same model. Once is enough." % keys[key])
-                keys[key] = model["name"]
-            except GpufleetError as error:
-                found.append("ollama_models[%s]: %s" % (model["name"], error))
-    return found
 
 
 def look_for(service: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dict:
@@ -150,7 +109,7 @@ class _Follower:
         self.problems: t.List[str] = []
         self.warnings: t.List[str] = []
         self.vendor = self._vendor()
-        self.libraries = _listed(role["libraries"])
+        self.libraries = listed(role["libraries"])
         units = list(look["units"].values()) + list(look["others"].values())
         self.own_ports = {unit["port"] for unit in units if unit["active"]}
 
@@ -158,7 +117,7 @@ class _Follower:
         role, look = self.role, self.look
         version = role["version"]
         account = look["user"]
-        home = role["home"] or (account["home"] if account and account["home"] not in _SYSTEM else DEFAULT_HOME)
+        home = role["home"] or (account["home"] if account and account["home"] not in SYSTEM else DEFAULT_HOME)
         if look["architecture"] not in ARCHITECTURES:
             self.problems.append(
                 "Ollama has no release for %s: there are amd64 (x86_64) and arm64 (aarch64)." % look["architecture"]
@@ -216,7 +175,7 @@ class _Follower:
 
     def _addons(self) -> t.List[str]:
         if self.role["addons"] != "auto":
-            return sorted(_listed(self.role["addons"]))
+            return sorted(listed(self.role["addons"]))
         if self.role["archive"]:
             return []  # of files that were brought along, only the user knows what they are
         if self.vendor == "amd":
@@ -435,11 +394,6 @@ def _claims(instance: Dict) -> t.List[Dict]:
         for device, size in zip(model["devices"], sizes):
             taken[device] = taken.get(device, 0) + int(size)
     return [{"device": device, "bytes": size, "unit": instance["unit"]} for device, size in sorted(taken.items())]
-
-
-def _listed(value: t.Any) -> t.List[str]:
-    """A list, which on a command line is text with commas."""
-    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else list(value)
 
 
 def _json(text: str) -> Dict:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import stat
 import typing as t
 
 from ..errors import GpufleetError
+from . import host_look
 from .snapshot import replace
 
 Dict = t.Dict[str, t.Any]
@@ -24,7 +24,7 @@ def directory(wanted: t.Mapping[str, t.Any], check_mode: bool) -> t.Optional[Dic
     """Make the directory, and those above it that are missing; None when it is as it shall be, else a diff."""
     path = wanted["path"]
     before = _state(path)
-    if before.get("kind") == "link" and os.path.isdir(path):
+    if before.get("type") == "link" and os.path.isdir(path):
         # Of somebody's own making, to another disk as a rule. Where it leads is not ours to give away.
         before = _state(os.path.realpath(path))
         if _after(before, wanted, "directory") != before:
@@ -33,13 +33,17 @@ def directory(wanted: t.Mapping[str, t.Any], check_mode: bool) -> t.Optional[Dic
                 % (path, os.path.realpath(path), ", ".join("%s %s" % (key, wanted[key]) for key in _ACCESS if wanted.get(key)))
             )
         return None
-    if before.get("kind", "directory") != "directory":
-        raise GpufleetError("%s is a %s, and a directory is needed there." % (path, before["kind"]))
+    if before.get("type", "directory") != "directory":
+        raise GpufleetError("%s is a %s, and a directory is needed there." % (path, before["type"].replace("other", "special file")))
     after = _after(before, wanted, "directory")
     if after == before:
         return None
     if not check_mode:
-        os.makedirs(path, exist_ok=True)
+        umask = os.umask(0o022)  # what is made on the way may be passed through by all
+        try:
+            os.makedirs(path, exist_ok=True)
+        finally:
+            os.umask(umask)
         # By what was opened: a link that somebody puts there in between is not followed.
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -55,8 +59,8 @@ def file(wanted: t.Mapping[str, t.Any], check_mode: bool) -> t.Optional[Dict]:
     """Write the file; None when it is as it shall be, else a diff."""
     path, content = wanted["path"], str(wanted["content"])
     before = _state(path)
-    if before.get("kind", "file") != "file":
-        raise GpufleetError("%s is a %s, and a file is needed there." % (path, before["kind"]))
+    if before.get("type", "file") != "file":
+        raise GpufleetError("%s is a %s, and a file is needed there." % (path, before["type"].replace("other", "special file")))
     text = _text(path) if before else None
     after = _after(before, wanted, "file")
     if after == before and text == content:
@@ -76,31 +80,18 @@ def file(wanted: t.Mapping[str, t.Any], check_mode: bool) -> t.Optional[Dict]:
 
 
 def _state(path: str) -> Dict:
+    """Kind, owner, group and mode; nothing when there is nothing."""
     try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return {}
+        found = host_look.file(path)
     except OSError as error:
         raise GpufleetError("%s cannot be looked at: %s." % (path, error.strerror)) from None
-    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
-    return {
-        "kind": kinds.get(stat.S_IFMT(found.st_mode), "special file"),
-        "owner": found.st_uid,
-        "group": found.st_gid,
-        "mode": "%04o" % stat.S_IMODE(found.st_mode),
-    }
+    return {} if found["type"] == "absent" else {key: found[key] for key in ("type",) + _ACCESS}
 
 
 def _after(before: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any], kind: str) -> Dict:
-    """What is there keeps what is not asked for. An account that does not exist yet (check mode) is shown by name."""
-    after = dict(before, kind=kind)
-    for key, names in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
-        if wanted.get(key):
-            try:
-                found = names(wanted[key])
-                after[key] = found.pw_uid if key == "owner" else found.gr_gid
-            except KeyError:
-                after[key] = wanted[key]
+    """What is there keeps what is not asked for. By name: in check mode an account may not exist yet."""
+    after = dict(before, type=kind)
+    after.update((key, wanted[key]) for key in ("owner", "group") if wanted.get(key))
     if wanted.get("mode"):
         after["mode"] = "%04o" % _mode(wanted, wanted["path"])
     return after

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama
 from ansible_collections.gpufleet.llm.plugins.module_utils.models.ollama_names import Name
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import service
+from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama_service as service
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import ollama_hosts
 
 Dict = t.Dict[str, t.Any]

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama
+from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama, ollama_service
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.deployment import ollama_looks as looks
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import ollama_hosts
 
@@ -51,7 +51,7 @@ PROBLEMS = {
 @pytest.mark.parametrize("case", PROBLEMS)
 def test_problems(case):
     role, asked, message = PROBLEMS[case]
-    (found,) = ollama.problems(looks.wanted(**asked), looks.role(**role))
+    (found,) = ollama_service.problems(looks.wanted(**asked), looks.role(**role))
     assert found.startswith(message), found
 
 
@@ -60,7 +60,7 @@ def test_problems(case):
 )
 def test_no_problems(role):
     asked = looks.wanted(models=["a", {"name": "b", "from": "a"}], models_path="/data/models")
-    assert ollama.problems(asked, looks.role(**role)) == []
+    assert ollama_service.problems(asked, looks.role(**role)) == []
 
 
 def test_models_as_text():

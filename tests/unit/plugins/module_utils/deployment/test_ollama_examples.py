@@ -13,8 +13,7 @@ import re
 import pytest
 import yaml
 
-from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama as deployment
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import service
+from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama_service as service
 
 ROOT = pathlib.Path(__file__).resolve().parents[5]
 ROLE = ROOT / "roles/ollama"
@@ -71,7 +70,7 @@ def test_variables(example):
         variables = dict(DEFAULTS, **given)
         read = service.read_service(handed_on("_ollama_wanted", variables))
         assert read["problems"] == []
-        assert deployment.problems(read, handed_on("_ollama_role", variables)) == []
+        assert service.problems(read, handed_on("_ollama_role", variables)) == []
 
 
 @pytest.mark.parametrize("example", examples())

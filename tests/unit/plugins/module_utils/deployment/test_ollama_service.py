@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpufleet.llm.plugins.module_utils.planning.ollama import service
+from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama_service as service
 
 NOTHING = {
     "version": "0.33.2", "instances": [], "settings": {}, "env": {}, "host": "127.0.0.1", "port": 11434, "gpus": "auto",

@@ -16,13 +16,23 @@ import json
 import re
 import typing as t
 
-from ...errors import GpufleetError
-from . import values
-from ..facts import read_host
-from ..units import GIB
-from .variables import MAPPED, PLANNER_VERSION, VARIABLES
-from .wishes import read_settings
+from ..engines.ollama.wish import ADDITIONS, SOURCES, Wish
+from ..errors import GpufleetError
+from ..planning.facts import read_host
+from ..planning.ollama import values
+from ..planning.ollama.variables import MAPPED, PLANNER_VERSION, VARIABLES
+from ..planning.ollama.wishes import read_settings
+from ..planning.units import GIB
 
+MODEL_OPTIONS = tuple(
+    sorted(SOURCES + ADDITIONS + ("name", "state", "digest", "keep_alive", "insecure", "timeout", "stall_timeout"))
+)
+ADDONS = ("rocm", "jetpack5", "jetpack6", "mlx")
+# An account's home may be one of these, which is no place to own or to write into; nor is it one to keep models in.
+SYSTEM = frozenset(
+    "/ /bin /boot /dev /etc /home /lib /media /mnt /nonexistent /opt /proc /root /run /sbin /srv /sys /tmp /usr /usr/bin "
+    "/usr/lib /usr/local /usr/share /var /var/cache /var/lib /var/log /var/tmp".split()
+)
 DEFAULT_NAME = "ollama"
 
 _NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")
@@ -56,6 +66,42 @@ def read_service(wanted: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     reader = _Reader(wanted)
     reader.read()
     return {"instances": reader.instances, "problems": reader.problems, "warnings": reader.warnings}
+
+
+def problems(service: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> t.List[str]:
+    """What makes no sense among the models and the role's own switches, as sentences."""
+    found = []
+    if role["home"] in SYSTEM or not str(role["home"] or "/").startswith("/"):
+        found.append("ollama_home=%s: give an absolute path, of a directory that belongs to Ollama alone." % role["home"])
+    if isinstance(role["keep"], bool) or not str(role["keep"]).isdigit():
+        found.append("ollama_keep_versions=%s: give how many earlier versions stay, 0 or more." % role["keep"])
+    if role["addons"] != "auto" and not set(listed(role["addons"] or [])) <= set(ADDONS):
+        found.append("ollama_addons=%s: give auto or a list of %s." % (role["addons"], ", ".join(ADDONS)))
+    for instance in service["instances"]:
+        if instance["models_path"] in SYSTEM:
+            found.append(
+                "models_path=%s of instance %s belongs to the system, and a store to its service: give a directory in it."
+                % (instance["models_path"], instance["name"])
+            )
+        keys: t.Dict[str, str] = {}
+        for model in instance["models"]:
+            try:
+                unknown = sorted(set(model) - set(MODEL_OPTIONS))
+                if unknown:
+                    known = ", ".join(MODEL_OPTIONS)
+                    raise GpufleetError("%s: a model has no such option. There are: %s." % (unknown[0], known))
+                key = Wish.parse(model).name.key
+                if key in keys:
+                    raise GpufleetError("%s is the same model. Once is enough." % keys[key])
+                keys[key] = model["name"]
+            except GpufleetError as error:
+                found.append("ollama_models[%s]: %s" % (model["name"], error))
+    return found
+
+
+def listed(value: t.Any) -> t.List[str]:
+    """A list, which on a command line is text with commas."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else list(value)
 
 
 class _Reader:
