@@ -172,7 +172,7 @@ units:
   description:
     - By name, the status as M(gpufleet.llm.unit_status) returns it, whether the unit C(exists), and its
       C(fragment_path), C(drop_in_paths), C(user), C(models_path) and C(port).
-    - Of its server, C(version), null when it does not answer, and the models that are C(loaded).
+    - Of its server, C(version), null when it does not answer, and C(loaded_models).
   type: dict
   returned: success
 user:
@@ -263,13 +263,13 @@ def _unit(unit: t.Dict[str, t.Any], timeout: int) -> t.Dict[str, t.Any]:
         drop_in_paths=shown["DropInPaths"].split(),
         user=shown["User"],
         version=None,
-        loaded=[],
+        loaded_models=[],
     )
     if status["active"]:
         client = connection.Client(connection.Address.parse(unit["url"]), connection.Security(), timeout)
         version, loaded = _asked(client, "/api/version"), _asked(client, "/api/ps")
         status["version"] = version.get("version")
-        status["loaded"] = loaded.get("models") or []
+        status["loaded_models"] = loaded.get("models") or []
     return status
 
 

@@ -120,6 +120,8 @@ options:
     description:
       - File on the managed host with one line that says how far it is, replaced once a second while something is
         pulled, hashed, uploaded, created or loaded. It stays with the last line.
+      - With it, the module runs in the background of the host and Ansible shows the line every ten seconds. A connection
+        that breaks meanwhile does not end what was begun.
     type: path
   quantize:
     description:

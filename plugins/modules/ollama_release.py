@@ -41,6 +41,11 @@ options:
   ca_path:
     description: Certificates to trust instead of the system's, a file or a directory.
     type: path
+  command:
+    description:
+      - With O(state=current), a link to the program of this version, such as V(/usr/local/bin/ollama). What is there
+        under this name is replaced. Its directory has to be there.
+    type: path
   download_dir:
     description:
       - Directory for what is being fetched. Nothing stays in it once the release is unpacked.
@@ -98,7 +103,8 @@ options:
   state:
     description:
       - V(present) has O(version) unpacked, whole and as asked for.
-      - V(current) has the link C(current) in O(path) point to O(version), which has to be there already.
+      - V(current) has the link C(current) in O(path) point to O(version), which has to be there already, and O(command)
+        to its program.
       - V(absent) removes O(versions), or those that O(keep) leaves over.
     type: str
     choices: [absent, current, present]
@@ -177,6 +183,7 @@ EXAMPLES = r"""
   gpufleet.llm.ollama_release:
     state: current
     version: 0.32.15
+    command: /usr/local/bin/ollama
 
 - name: Keep one version besides those that units start
   gpufleet.llm.ollama_release:
@@ -254,6 +261,7 @@ ARGUMENTS = {
     "architecture": {"type": "str", "choices": ["auto", "amd64", "arm64"], "default": "auto"},
     "archive": {"type": "list", "elements": "path"},
     "ca_path": {"type": "path"},
+    "command": {"type": "path"},
     "download_dir": {"type": "path"},
     "keep": {"type": "int"},
     "libraries": {"type": "list", "elements": "str", "default": ["all"]},

@@ -153,7 +153,6 @@ class _Follower:
             or release["libraries"] != (sorted(self.libraries) or None),
             "zstd_due": not look["zstd"] and _version(version) >= (0, 14),
             "links_due": current.get("target") != version or cli.get("target") != cli_target,
-            "cli_target": cli_target,
             # Versions go when another comes into use, and not this one: what failed to start is no reason to forget it.
             "previous": current["target"] if current.get("target", version) != version else "",
             "instances": instances,
@@ -355,7 +354,7 @@ class _Follower:
             one["environment"].update(self._chosen_gpus(one))
         one["models_due"] = []
         for model in one["models"]:
-            reasons = due.reasons(model, there, one["status"]["loaded"], record, self.look["sources"])
+            reasons = due.reasons(model, there, one["status"]["loaded_models"], record, self.look["sources"])
             reasons += damaged.get(Name.parse(model["name"]).key, [])
             made = [key for key in SOURCES if model.get(key)]
             if reasons and self.role["offline"] and not made and model.get("state") not in ("absent", "unloaded"):

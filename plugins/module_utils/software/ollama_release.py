@@ -17,7 +17,7 @@ from ..errors import GpufleetError
 from . import lock, ollama_install, ollama_sources, ollama_wish
 from .ollama_archives import Version
 from .ollama_wish import Wish, Work
-from .releases import Place
+from .releases import CURRENT, Place, relink
 
 VENDOR = ("github.com", "ollama.com")
 _OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
@@ -35,7 +35,7 @@ def answer(params: t.Mapping[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any
             after = (_sorted(before[0] + [str(wish.version)]), before[1])
         elif params["state"] == "current":
             version = str(Version.parse(params["version"]))
-            _current(version, work, params["lock_timeout"])
+            _current(version, params["command"], work, params["lock_timeout"])
             after = (before[0], version)
         else:
             gone = _absent(params, work)
@@ -144,18 +144,34 @@ def _left(wish: Wish, place: Place) -> t.List[str]:
 # --- current --------------------------------------------------------------------------------------
 
 
-def _current(version: str, work: Work, lock_timeout_s: int) -> None:
+def _current(version: str, command: t.Optional[str], work: Work, lock_timeout_s: int) -> None:
     place = work.place
     if not work.check_mode or place.record(version) is not None:  # in check mode it may only be about to come
         _whole(version, place)
-    if place.current() == version:
+    if command and os.path.isdir(command) and not os.path.islink(command):
+        raise GpufleetError("command=%s is a directory: give the name of a link in it" % command)
+    links = {os.path.join(place.path, CURRENT): version}
+    if command:
+        links[command] = os.path.join(place.path, CURRENT, "bin", "ollama")
+    due = {path: target for path, target in links.items() if not _leads(path, target)}
+    if not due:
         return
-    work.reason = "current is %s" % (place.current() or "not there")
-    work.say("link %s to %s" % (os.path.join(place.path, "current"), version))
+    work.reason = ", ".join("%s is %s" % (path, _what_is(path)) for path in due)
+    for path, target in due.items():
+        work.say("link %s to %s" % (path, target))
     if not work.check_mode:
         with place.locked(lock_timeout_s):
             _whole(version, place)
-            place.link(version)
+            for path, target in due.items():
+                relink(path, target)
+
+
+def _leads(path: str, target: str) -> bool:
+    return os.path.islink(path) and os.readlink(path) == target
+
+
+def _what_is(path: str) -> str:
+    return os.readlink(path) if os.path.islink(path) else "a file" if os.path.exists(path) else "not there"
 
 
 def _whole(version: str, place: Place) -> None:

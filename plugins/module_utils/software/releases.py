@@ -105,14 +105,6 @@ class Place:
                     return name
         return None
 
-    def link(self, version: str) -> None:
-        new = os.path.join(self.path, ".%s.new" % CURRENT)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(new)
-        os.symlink(version, new)
-        os.replace(new, os.path.join(self.path, CURRENT))
-        sync_directory(self.path)
-
     def leftovers(self) -> t.List[str]:
         """What killed runs were unpacking or removing. Only who holds the lock may believe it."""
         names = []
@@ -142,6 +134,16 @@ class Place:
         old = self.temporary(version)
         os.rename(self.directory(version), os.path.join(old, version))
         return old
+
+
+def relink(path: str, target: str) -> None:
+    """Have the link point there, at once, whatever had its name before."""
+    new = os.path.join(os.path.dirname(path), ".%s.new" % os.path.basename(path))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    os.symlink(target, new)
+    os.replace(new, path)
+    sync_directory(os.path.dirname(path))
 
 
 def write_record(directory: str, record: t.Mapping[str, t.Any]) -> None:

@@ -72,7 +72,7 @@ def look(monkeypatch, tmp_path):
 
 def test_a_server_that_answers(look, server):
     (unit,) = look(units=[{"name": "ollama.service", "url": server.url, "files": []}])["units"].values()
-    assert unit["version"] == "0.33.2" and unit["loaded"] == [{"name": "tiny:1b"}]
+    assert unit["version"] == "0.33.2" and unit["loaded_models"] == [{"name": "tiny:1b"}]
     assert unit["exists"] and unit["fragment_path"] == "/etc/ollama.service" and unit["drop_in_paths"] == []
 
 
@@ -82,7 +82,7 @@ def test_a_server_that_answers(look, server):
 def test_a_server_that_says_something_else(look, server, answers):
     server.answers = answers
     (unit,) = look(units=[{"name": "ollama.service", "url": server.url, "files": []}])["units"].values()
-    assert unit["version"] is None and unit["loaded"] == []
+    assert unit["version"] is None and unit["loaded_models"] == []
 
 
 def test_a_unit_that_is_not_there_is_not_asked(look, server):

@@ -446,10 +446,28 @@ def test_current(host):
     foretold = host(state="current", check_mode=True)
     assert foretold["diff"]["before"].endswith("current: 0.31.0\n") and foretold["diff"]["after"].endswith("current: 0.32.15\n")
     assert foretold["changed"] and os.readlink(host.path / "current") == "0.31.0"
-    assert host(state="current")["reason"] == "current is 0.31.0" and not host(state="current")["changed"]
+    assert host(state="current")["reason"] == "%s/current is 0.31.0" % host.path and not host(state="current")["changed"]
     assert os.readlink(host.path / "current") == "0.32.15"
     (host.path / "0.31.0/bin/ollama").unlink()
     host.fails("cannot become current: bin/ollama in it is missing or changed", state="current", version="0.31.0")
+
+
+def test_current_and_the_command(host, tmp_path):
+    host()
+    command = tmp_path / "bin" / "ollama"
+    command.parent.mkdir()
+    command.write_text("the vendor's")
+    foretold = host(state="current", command=str(command), check_mode=True)
+    assert command.read_text() == "the vendor's"
+    done = host(state="current", command=str(command))
+    assert done["actions"] == foretold["actions"]
+    assert done["reason"] == "%s/current is not there, %s is a file" % (host.path, command)
+    assert os.readlink(command) == str(host.path / "current/bin/ollama") and command.is_file()
+    assert not host(state="current", command=str(command))["changed"]
+    command.unlink()
+    assert host(state="current", command=str(command))["actions"] == ["link %s to %s/current/bin/ollama" % (command, host.path)]
+    host.fails("is a directory: give the name of a link in it", state="current", command=str(command.parent))
+    assert os.listdir(command.parent) == ["ollama"]
 
 
 def test_current_is_in_the_way(host):

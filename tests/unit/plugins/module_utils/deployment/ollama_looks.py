@@ -56,7 +56,7 @@ def unit(**changes: t.Any) -> Dict:
     return dict(
         {
             "active": True, "enabled": True, "exists": True, "stale": False, "needs_daemon_reload": False, "version": NEW,
-            "loaded": [], "fragment_path": "", "drop_in_paths": [], "user": "ollama", "models_path": "", "port": 11434,
+            "loaded": True, "loaded_models": [], "fragment_path": "", "drop_in_paths": [], "user": "ollama", "models_path": "", "port": 11434,
         },
         **changes
     )  # fmt: skip
