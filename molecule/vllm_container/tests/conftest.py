@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host that a directory of tests names, and its engine."""
+"""Both hosts, one after the other, with their engines."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Host(lab_host.Host):
         return self.inside(instance, "cat", "/etc/stand-in").stdout.strip()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["llm-debian12", "llm-debian13"])
 def host(request):
-    return Host("llm-" + request.path.parent.name)
+    return Host(request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The same of both engines: each host's directory takes these over. They build on one another."""
+"""The same of Docker and of Podman with Quadlet. The tests build on one another."""
 
 from __future__ import annotations
 
 import yaml
-
-STAND_INS = ("one", "two", "bad")
-
 
 def test_the_answer_is_right_and_only_with_the_key(host):
     status, answer = host.ask("canary")
@@ -107,3 +104,13 @@ def test_the_compose_file_states_the_same(host):
     assert list(services) == ["vllm-canary"] and one["image"] == shown["Image"].rpartition(":")[2]
     assert one["user"] == shown["Config"]["User"] and one["ports"] == ["127.0.0.1:8000:8000"]
     assert all("%s=%s" % pair in shown["Config"]["Env"] for pair in one["environment"].items())
+
+
+def test_the_unit_owns_the_container(host):
+    quadlet = host.engine == "podman"
+    assert host.show("UnitFileState", "canary") == ("generated" if quadlet else "enabled")
+    assert host.show("SourcePath", "canary") == ("/etc/containers/systemd/vllm-canary.container" if quadlet else "")
+    host.output("systemctl stop vllm-canary.service")
+    assert host.output(host.engine + " ps --all --quiet") == ""
+    host.output("systemctl start vllm-canary.service")
+    assert host.inspect("canary")["State"]["Running"] is True
