@@ -124,6 +124,10 @@ system:
   description: The distribution, its package manager, the architecture, and whether SELinux labels files.
   returned: success
   type: dict
+times:
+  description: When O(digests) were written, in seconds since 1970; null for a file that is not there.
+  returned: success
+  type: dict
 unfinished:
   description: Packages that dpkg has begun with and not finished.
   returned: success
@@ -139,13 +143,14 @@ users:
   type: dict
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
 try:
     from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
     from ansible_collections.gpufleet.llm.plugins.module_utils.services import container_look, host_look
 except ImportError:  # run alone, from a checkout that is not on the collections path
-    import os
     import sys
 
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -178,6 +183,7 @@ def work(module: AnsibleModule) -> dict:
         "unfinished": unfinished,
         "files": files,
         "digests": {path: module.sha256(path) for path in options["digests"]},
+        "times": {path: os.stat(path).st_mtime if os.path.exists(path) else None for path in options["digests"]},
         "sources": container_look.sources(options["source_addresses"]),
         "keys": container_look.keys(),
         "units": units,

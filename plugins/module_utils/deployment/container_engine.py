@@ -54,12 +54,13 @@ def follow(wanted: Map, look: Map) -> Dict:
     problems = _check(wanted)
     system = look["system"]
     engine = chosen(wanted, look)
+    wanted = dict(wanted, proxy_digest=wanted["proxy_digests"][engine])
     state: Dict = {"engine": engine, "version": look["engines"].get(engine, {}).get("version", ""), "system": system}
     packages, repository, more = _software(wanted, look, engine)
     problems += more
     docker: Dict = {"due": False}
     files: t.List[Dict] = []
-    proxy = {"due": False, "path": ""}
+    proxy: Dict = {"due": False, "path": "", "absent": False}
     try:
         if engine == "docker":
             docker = _docker(wanted, look)
@@ -246,8 +247,7 @@ def _docker(wanted: Map, look: Map) -> Dict:
         reload = _differs(info, wanted)
         due = bool(wanted["data_root"] and info["data_root"] != wanted["data_root"])
         due = due or (bool(options) and merged is not None and _logs_differ(file.get("text"), ours))
-        due = due or (bool(wanted["proxy_digest"]) and look["digests"].get(PROXY_FILE) != wanted["proxy_digest"])
-        due = due or drop_in or _stale(docker, look["files"].get(DROP_IN, {}), wanted)
+        due = due or _proxy(wanted, look, PROXY_FILE)["due"] or drop_in or _stale(docker, look, wanted)
     decided = restart.decide(docker, wanted["restart"], "container_engine_restart") if due else None
     waits = decided is not None and not decided["now"]
     return {
@@ -281,13 +281,14 @@ def _logs_differ(text: t.Optional[str], ours: Map) -> bool:
     return any(present.get(key) != ours[key] for key in ("log-driver", "log-opts"))
 
 
-def _stale(docker: Map, drop_in: Map, wanted: Map) -> bool:
-    started = docker.get("started_at")
-    return bool(wanted["proxy_digest"] and started and drop_in.get("mtime_ns", 0) / 1e9 > started)
+def _stale(docker: Map, look: Map, wanted: Map) -> bool:
+    """Whether it was started before the proxies were written: dockerd says which ones it has, but not with which password."""
+    started, written = docker.get("started_at"), look["times"].get(PROXY_FILE) or 0
+    drop_in = look["files"].get(DROP_IN, {}).get("mtime_ns", 0) / 1e9
+    return bool(wanted["proxy_digest"] and started and max(written, drop_in) > started)
 
 
 def _proxy(wanted: Map, look: Map, path: str) -> Dict:
     """A file that only root reads: it may hold a password, and so is known by its digest alone."""
-    there = look["digests"].get(path)
-    due = bool(wanted["proxy_digest"]) and there != wanted["proxy_digest"]
-    return {"due": due, "path": path}
+    there = look["digests"].get(path) or ""
+    return {"due": there != wanted["proxy_digest"], "path": path, "absent": not wanted["proxy_digest"]}

@@ -101,6 +101,7 @@ def follow(wanted: Map, look: Map) -> Dict:
     state["problems"] = problems
     state["warnings"] = warnings
     state["due_parts"] = [name for name in parts if state[name]["due"]] + ["unfinished"] * bool(look["unfinished"])
+    state["due_parts"] += ["stale"] * bool(state["cdi"]["stale"])
     state["due"] = bool(state["due_parts"])
     return state
 
@@ -200,7 +201,7 @@ def _is(present: str, full: str) -> bool:
 
 
 def _docker(wanted: Map, look: Map, used: t.Sequence[str]) -> Dict:
-    nothing: Dict = {"due": False, "text": None, "mode": "0644", "reload": False, "restart": None, "validate": False}
+    nothing: Dict = {"due": False, "text": None, "mode": "0644", "reload": False, "restart": None, "validate": False, "secret": False}
     if "docker" not in used:
         return nothing
     docker = look["engines"]["docker"]
@@ -230,7 +231,8 @@ def _docker(wanted: Map, look: Map, used: t.Sequence[str]) -> Dict:
         "due": merged is not None or reload or (due is not None and due["now"]),
         "text": merged,
         "mode": file.get("mode", "0644"),
-        "validate": bool(docker.get("program")) and version >= (23, 0),
+        "validate": version >= (23, 0),
+        "secret": bool(re.search(r"://[^/@\s\"]+:[^/@\s\"]+@", text or "")),
         "program": docker.get("program"),
         "reload": reload,
         "restart": due,

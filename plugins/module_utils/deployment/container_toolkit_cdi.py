@@ -42,7 +42,7 @@ def follow(wanted: Map, look: Map, used: t.Sequence[str], card: Map, install_due
     start = not install_due and not units.get("nvidia-cdi-refresh.path", {}).get("active")
     poor = [spec["path"] for spec in specs if spec["path"] in POOR and spec["generated"]]
     return {
-        "due": text is not None or bool(why) or bool(enable) or start or bool(poor and _replaced(ours, card)),
+        "due": text is not None or bool(why) or bool(enable) or start,
         "environment": text,
         "mode": file.get("mode", "0644"),
         "enable": enable,

@@ -103,7 +103,7 @@ def leftovers(wanted: Map, look: Map, packages: t.Sequence[str], hooks: t.Sequen
         "due": bool(remove or rewrite or keys or old or hook),
         "remove": remove + hook,
         "rewrite": rewrite,
-        "keys": [{"path": path, "fingerprints": found} for path, found in sorted(keys.items())],
+        "keyrings": [{"path": path, "fingerprints": found} for path, found in sorted(keys.items())],
         "packages": old,
         "warnings": warnings,
     }
