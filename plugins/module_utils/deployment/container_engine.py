@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import typing as t
 
@@ -34,7 +35,10 @@ _LIST = "/etc/apt/sources.list.d/docker.sources"
 _REPO = "/etc/yum.repos.d/docker-ce.repo"
 PROXY_FILE = "/etc/gpufleet/container_engine/proxy.env"
 DROP_IN = "/etc/systemd/system/docker.service.d/zz-gpufleet.conf"
+NOTE = "/var/lib/gpufleet/container_engine/docker-restart"
 _DROP_IN_TEXT = repositories.HEAD + "[Service]\nEnvironmentFile=-%s\n" % PROXY_FILE
+_NO_DOCKER: Dict = {"due": False, "text": None, "drop_in": None, "note": None, "reload": False, "enable": False, "problems": [],
+                    "restart_now": False, "restart_why": "", "waits": False}  # fmt: skip
 _SIZE = re.compile(r"^\d+[kmg]$")
 _REGISTRY = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d+)?$|^\[[0-9a-fA-F:]+\](:\d+)?$")
 
@@ -43,7 +47,7 @@ def look_for(wanted: Map) -> Dict:
     user = wanted["rootless_user"]
     return {
         "packages": sorted({"docker.io", "docker-cli", *DOCKER_CE, *(name for names in _PODMAN.values() for name in names)}),
-        "files": [daemon.PATH, DROP_IN, _LIST, _REPO, _KEYRING, _RPM_KEY, *podman.FILES],
+        "files": [daemon.PATH, DROP_IN, NOTE, _LIST, _REPO, _KEYRING, _RPM_KEY, *podman.FILES],
         "digests": [PROXY_FILE, podman.PROXY],
         "users": [user] if user else [],
     }
@@ -58,7 +62,7 @@ def follow(wanted: Map, look: Map) -> Dict:
     state: Dict = {"engine": engine, "version": look["engines"].get(engine, {}).get("version", ""), "system": system}
     packages, repository, more = _software(wanted, look, engine)
     problems += more
-    docker: Dict = {"due": False}
+    docker = dict(_NO_DOCKER)
     files: t.List[Dict] = []
     proxy: Dict = {"due": False, "path": "", "absent": False}
     try:
@@ -78,8 +82,7 @@ def follow(wanted: Map, look: Map) -> Dict:
     if packages["due"]:
         said = restart.before_reload(look["engines"])
         warnings += [said] if said else []
-    if docker.get("restart") and docker["restart"]["why"]:
-        warnings.append(docker["restart"]["why"])
+    warnings += [docker["restart_why"]] if docker["restart_why"] else []
     state.update(packages=packages, repository=repository, docker=docker, files=files, proxy=proxy, rootless=user)
     state["problems"], state["warnings"], state["unfinished"] = problems, warnings, look["unfinished"]
     parts = {"packages": packages["due"], "repository": repository["due"], "docker": docker["due"], "files": bool(files),
@@ -241,17 +244,18 @@ def _docker(wanted: Map, look: Map) -> Dict:
             % (wanted["data_root"], info["data_root"], info["containers"], info["images"], daemon.PATH)
         )
     drop_in = bool(wanted["proxy_digest"]) and look["files"].get(DROP_IN, {}).get("text") != _DROP_IN_TEXT
-    reload, due = False, False
+    reload = due = logs = False
     if info:
         # What dockerd takes over by SIGHUP, and what it does not. Source: Docker, "Daemon configuration file".
         reload = _differs(info, wanted)
         due = bool(wanted["data_root"] and info["data_root"] != wanted["data_root"])
-        due = due or (bool(options) and merged is not None and _logs_differ(file.get("text"), ours))
+        logs = bool(options) and merged is not None and _logs_differ(file.get("text"), ours)
+        # Docker does not say with which options it logs: a note older than its process tells that it knows them.
+        due = due or logs or _after(docker, look["files"].get(NOTE, {}))
         due = due or _proxy(wanted, look, PROXY_FILE)["due"] or drop_in or _stale(docker, look, wanted)
-    decided = restart.decide(docker, wanted["restart"], "container_engine_restart") if due else None
-    waits = decided is not None and not decided["now"]
+    decided = restart.decide(docker, wanted["restart"], "container_engine_restart", due)
     return {
-        "due": merged is not None or reload or drop_in or bool(decided and decided["now"]),
+        "due": merged is not None or reload or drop_in or decided["restart_now"],
         "text": merged,
         "secret": bool(re.search(r"://[^/@\s\"]+:[^/@\s\"]+@", file.get("text") or "")),
         "mode": file.get("mode", "0644"),
@@ -259,9 +263,10 @@ def _docker(wanted: Map, look: Map) -> Dict:
         "program": docker.get("program", "dockerd"),
         "drop_in": _DROP_IN_TEXT if drop_in else None,
         "drop_in_path": DROP_IN,
-        "reload": reload and not (decided and decided["now"]),
-        "restart": decided,
-        "waits": waits,
+        "note": hashlib.sha256(merged.encode()).hexdigest() + "\n" if logs and merged is not None else None,
+        "note_path": NOTE,
+        "reload": reload and not decided["restart_now"],
+        **decided,
         "enable": bool(docker) and not (docker["active"] and docker["enabled"]),
         "problems": problems,
     }
@@ -281,11 +286,15 @@ def _logs_differ(text: t.Optional[str], ours: Map) -> bool:
     return any(present.get(key) != ours[key] for key in ("log-driver", "log-opts"))
 
 
+def _after(docker: Map, file: Map) -> bool:
+    """Whether the file was written after the process began."""
+    return bool(docker.get("started_at") and file.get("mtime_ns", 0) / 1e9 > docker["started_at"])
+
+
 def _stale(docker: Map, look: Map, wanted: Map) -> bool:
     """Whether it was started before the proxies were written: dockerd says which ones it has, but not with which password."""
-    started, written = docker.get("started_at"), look["times"].get(PROXY_FILE) or 0
-    drop_in = look["files"].get(DROP_IN, {}).get("mtime_ns", 0) / 1e9
-    return bool(wanted["proxy_digest"] and started and max(written, drop_in) > started)
+    written = {"mtime_ns": (look["times"].get(PROXY_FILE) or 0) * 1e9}
+    return bool(wanted["proxy_digest"]) and (_after(docker, written) or _after(docker, look["files"].get(DROP_IN, {})))
 
 
 def _proxy(wanted: Map, look: Map, path: str) -> Dict:

@@ -11,27 +11,29 @@ import typing as t
 Look = t.Mapping[str, t.Any]
 
 
-def decide(docker: Look, allowed: bool, option: str) -> t.Dict[str, t.Any]:
-    """``{now, why}`` for a restart that is due: at once, or why it has to wait.
+def decide(docker: Look, allowed: bool, option: str, due: bool) -> t.Dict[str, t.Any]:
+    """``restart_now``, ``restart_why`` and ``waits`` for a restart that is due: at once, or why it is left to the admin.
 
     ``docker``: what was seen of it, with info and containers. ``option``: the variable that allows it.
     """
     info = docker.get("info") or {}
     running = [one["name"] for one in docker.get("containers") or []]
     on_gpu = [one["name"] for one in docker.get("containers") or [] if one["gpu"]]
-    if info.get("live_restore") or not running:
-        return {"now": True, "why": ""}
+    if not due or info.get("live_restore") or not running:
+        return {"restart_now": due, "restart_why": "", "waits": False}
     if on_gpu and not allowed:
         return {
-            "now": False,
-            "why": "Docker has to be restarted for its new configuration, which would stop %d containers on GPUs (%s), for "
+            "restart_now": False,
+            "restart_why": "Docker has to be restarted for its new configuration, which would stop %d containers on GPUs (%s), for "
             "live-restore is off. Restart it when they may stop (systemctl restart docker), or set %s to true."
             % (len(on_gpu), ", ".join(on_gpu), option),
+            "waits": True,
         }
     return {
-        "now": True,
-        "why": "Docker is restarted, which stops %d containers (%s): those with a restart policy come back."
+        "restart_now": True,
+        "restart_why": "Docker is restarted, which stops %d containers (%s): those with a restart policy come back."
         % (len(running), ", ".join(running)),
+        "waits": False,
     }
 
 

@@ -35,6 +35,8 @@ STATE = "/var/lib/gpufleet/nvidia_container_toolkit"
 RECORD = STATE + "/proven.json"
 CONTAINERD, CONTAINERD_DROP_IN = "/etc/containerd/config.toml", "/etc/containerd/conf.d/99-nvidia.toml"
 CRIO_DROP_IN = "/etc/crio/crio.conf.d/99-nvidia.toml"
+_NO_DOCKER: Dict = {"due": False, "text": None, "reload": False, "restart_now": False, "restart_why": "", "waits": False,
+                    "problems": []}  # fmt: skip
 _VERSION = re.compile(r"^\d+\.\d+\.\d+(-\d+)?$")
 
 
@@ -70,8 +72,8 @@ def follow(wanted: Map, look: Map) -> Dict:
         docker = _docker(wanted, look, used)
     except GpufleetError as error:
         problems.append(str(error))
-        docker = {"due": False, "text": None, "reload": False, "restart": None}
-    problems += docker.get("problems", [])
+        docker = dict(_NO_DOCKER)
+    problems += docker["problems"]
     card = _card(look)
     state: Dict = {
         "version": wanted["version"],
@@ -92,8 +94,7 @@ def follow(wanted: Map, look: Map) -> Dict:
     if packages["due"] or leftovers["packages"]:
         said = restart.before_reload(look["engines"])
         warnings += [said] if said else []
-    if docker["restart"] and docker["restart"]["why"]:
-        warnings.append(docker["restart"]["why"])
+    warnings += [docker["restart_why"]] if docker["restart_why"] else []
     if not used and not problems:
         warnings.append("There is no container engine on this host: the toolkit is installed, and nothing uses it yet.")
     warnings += leftovers["warnings"]
@@ -201,9 +202,8 @@ def _is(present: str, full: str) -> bool:
 
 
 def _docker(wanted: Map, look: Map, used: t.Sequence[str]) -> Dict:
-    nothing: Dict = {"due": False, "text": None, "mode": "0644", "reload": False, "restart": None, "validate": False, "secret": False}
     if "docker" not in used:
-        return nothing
+        return dict(_NO_DOCKER)
     docker = look["engines"]["docker"]
     file = look["files"].get(daemon.PATH, {})
     text = file.get("text")
@@ -218,25 +218,24 @@ def _docker(wanted: Map, look: Map, used: t.Sequence[str]) -> Dict:
             "dockerd is started with options that daemon.json needs too (%s), and does not start with both: take them out of its "
             "unit or of /etc/default/docker." % ", ".join(twice)
         )
-    reload, due = False, None
+    reload = due = False
     info = docker.get("info")
     if info:
         if wanted["runtime"] == "legacy":
             reload = "nvidia" not in info["runtimes"]  # which dockerd reads without a restart
         elif not set(info["cdi_spec_dirs"]) & set(daemon.CDI_DIRECTORIES):
-            due = restart.decide(docker, wanted["restart_engine"], "nvidia_container_toolkit_restart_engine")
-    waits = due is not None and not due["now"]
+            due = True
+    decided = restart.decide(docker, wanted["restart_engine"], "nvidia_container_toolkit_restart_engine", due)
     return {
         # A restart that has to wait is not something that this run can do.
-        "due": merged is not None or reload or (due is not None and due["now"]),
+        "due": merged is not None or reload or decided["restart_now"],
         "text": merged,
         "mode": file.get("mode", "0644"),
         "validate": version >= (23, 0),
         "secret": bool(re.search(r"://[^/@\s\"]+:[^/@\s\"]+@", text or "")),
         "program": docker.get("program"),
         "reload": reload,
-        "restart": due,
-        "waits": waits,
+        **decided,
         "problems": problems,
     }
 
@@ -297,7 +296,7 @@ def _proof(wanted: Map, look: Map, state: Map, used: t.Sequence[str]) -> Dict:
     about = {"toolkit": str(wanted["version"]), "driver": gpu["driver"], "devices": gpu["devices"], "image": image}
     for name in used:
         engine = look["engines"][name]
-        mine = dict(about, version=engine["version"], runtime=wanted["runtime"])
+        mine = dict(about, version=engine["version"], runtime="cdi" if name == "podman" else wanted["runtime"])
         argv = _argv(name, engine, wanted, look)
         if not state["card"]["works"]:
             hindered.append("%s: %s" % (name, state["card"]["why"]))
@@ -312,7 +311,7 @@ def _proof(wanted: Map, look: Map, state: Map, used: t.Sequence[str]) -> Dict:
             )
         elif name == "docker" and not engine["active"]:
             hindered.append("docker: it does not run")
-        elif name == "docker" and state["docker"].get("waits"):
+        elif name == "docker" and state["docker"]["waits"]:
             hindered.append("docker: it has to be restarted first")
         elif record.get(name) != mine:
             pull = [] if image in engine.get("images", []) else [posixpath.basename(argv[0]), "pull", "--quiet", image]
