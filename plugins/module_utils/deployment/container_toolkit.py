@@ -231,6 +231,7 @@ def _docker(wanted: Map, look: Map, used: t.Sequence[str]) -> Dict:
         "due": merged is not None or reload or decided["restart_now"],
         "text": merged,
         "mode": file.get("mode", "0644"),
+        "file_new": file.get("type") != "file",
         "validate": version >= (23, 0),
         "secret": bool(re.search(r"://[^/@\s\"]+:[^/@\s\"]+@", text or "")),
         "program": docker.get("program"),

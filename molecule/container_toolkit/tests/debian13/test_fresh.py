@@ -28,9 +28,6 @@ ENGINE = {
 
 
 def test_podman_is_what_this_distribution_gets(host, play):
-    run = play("--check", playbook="engine.yml")
-    assert (run.rc, run.changed) == (0, 1), run.text
-    assert "podman, crun, netavark" in run.words
     run = play(playbook="engine.yml", container_engine_insecure_registries=[MIRROR])
     assert run.rc == 0, run.text
     assert host.output("podman version --format '{{.Client.Version}}'").startswith("5.4")
