@@ -52,9 +52,9 @@ def status(unit: str, files: t.Sequence[str], journal_lines: int, runner: Runner
     """State of the unit; ``stale`` when it runs and any of ``files`` is newer than its main process."""
     shown = parse_show(runner(["systemctl", "show", unit, "--property=" + ",".join(PROPERTIES)]))
     running = shown["ActiveState"] in RUNNING
-    started_at = _started_at(shown) if running else None
+    began = started_at(shown) if running else None
     needs_reload = shown["NeedDaemonReload"] == "yes" or bool(_unseen(shown, files))
-    newer = [] if started_at is None else [path for path in files if _changed_at(path) > started_at]
+    newer = [] if began is None else [path for path in files if _changed_at(path) > began]
     return {
         "unit": unit,
         "loaded": shown["LoadState"] == "loaded",
@@ -67,7 +67,7 @@ def status(unit: str, files: t.Sequence[str], journal_lines: int, runner: Runner
         "exit_status": int(shown["ExecMainStatus"]),
         "main_pid": int(shown["MainPID"]) or None,
         "n_restarts": int(shown["NRestarts"]),
-        "started_at": started_at,
+        "started_at": began,
         "needs_daemon_reload": needs_reload,
         "stale": bool(newer) or (running and needs_reload),
         "newer_files": newer,
@@ -103,8 +103,9 @@ def _unseen(shown: t.Mapping[str, str], files: t.Sequence[str]) -> t.List[str]:
     return [path for path in files if path.startswith(UNIT_FILES) and path not in seen and os.path.exists(path)]
 
 
-def _started_at(shown: t.Mapping[str, str]) -> t.Optional[float]:
-    monotonic_s = int(shown["ExecMainStartTimestampMonotonic"]) / 1e6
+def started_at(shown: t.Mapping[str, str]) -> t.Optional[float]:
+    """When the main process started, in seconds since 1970."""
+    monotonic_s = int(shown.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
     if monotonic_s == 0:
         return None
     return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + monotonic_s
