@@ -66,7 +66,9 @@ def follow(wanted: Map, look: Map) -> Dict:
     files: t.List[Dict] = []
     proxy: Dict = {"due": False, "path": "", "absent": False}
     try:
-        if engine == "docker":
+        if problems:
+            pass  # what makes no sense is not worked out further
+        elif engine == "docker":
             docker = _docker(wanted, look)
             problems += docker["problems"]
             proxy = _proxy(wanted, look, PROXY_FILE)

@@ -50,7 +50,7 @@ def merge(text: t.Optional[str], ours: t.Mapping[str, t.Any], path: str = PATH) 
         return None
     text = text or ""
     indent = _indent(text) if present else 2
-    made = json.dumps(merged, indent=indent, ensure_ascii=False, separators=None if indent else (", ", ": "))
+    made = json.dumps(merged, indent=indent, ensure_ascii=False, separators=(", ", ": ") if indent is None else (",", ": "))
     return made + ("" if text.strip() and not text.endswith("\n") else "\n")
 
 

@@ -78,7 +78,10 @@ def _replaced(ours: t.Optional[Map], card: Map) -> bool:
 
 
 def environment(text: t.Optional[str], variables: t.Mapping[str, t.Any]) -> t.Optional[str]:
-    """The file of variables with these in it, or None when it is so. Lines of ours that are not wanted any more go."""
+    """The file of variables with these in it, or None when it is so. Lines of ours that are not wanted any more go.
+
+    What somebody else wrote stays: of two lines that set the same, systemd takes the last.
+    """
     before = text or ""
     lines = before.splitlines()
     kept: t.List[str] = []
@@ -96,7 +99,6 @@ def environment(text: t.Optional[str], variables: t.Mapping[str, t.Any]) -> t.Op
             value = _joined(said[name], value) if name == FLAGS else value
             if said[name] == value:
                 continue
-            kept = [line for line in kept if not (_assigns(line) and line.partition("=")[0].strip() == name)]
         kept += [MARK + "the role nvidia_container_toolkit sets this", "%s=%s" % (name, value)]
     after = "".join(line + "\n" for line in kept)
     return None if after == before or (not after and text is None) else after
