@@ -19,7 +19,7 @@ from ..engines.ollama import due
 from ..engines.ollama.wish import SOURCES
 from ..models.ollama_names import Name
 from ..planning.facts import read_host
-from . import ollama_service, ollama_unit
+from . import device_nodes, ollama_service, ollama_unit
 from .ollama_service import SYSTEM, listed
 
 Dict = t.Dict[str, t.Any]
@@ -31,9 +31,6 @@ GPU_GROUPS = ("render", "video")
 CLI = "/usr/local/bin/ollama"
 LEAST_UID = 1000  # of people, on every distribution of today
 TEGRA = "/etc/nv_tegra_release"
-_VENDOR_DEVICES = {"nvidia": ["/dev/nvidiactl", "/dev/nvidia-uvm"], "amd": ["/dev/kfd"]}
-# Where the driver is another one, so are its devices.
-_PLACE_DEVICES = {"wsl": ["/dev/dxg"], "jetson": ["/dev/nvmap"]}
 
 
 def paths(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dict:
@@ -216,7 +213,7 @@ class _Follower:
         one["prunes"] = all(other["store"] != one["store"] for other in before)
         one["gpu"] = self._gpu(one)
         place = self.look["hardware"]["environment"]
-        one["devices"] = _PLACE_DEVICES.get(place, _VENDOR_DEVICES[one["gpu"]]) if one["gpu"] else []
+        one["devices"] = device_nodes.nodes(one["gpu"], place)
         if one["port"] in self.look["listeners"] and one["port"] not in self.own_ports:
             self.problems.append(
                 "port %d of instance %s is taken by something else. Give it another port, or stop what listens there "
