@@ -103,13 +103,16 @@ def run(name: str, only_look: bool, config_path: str = CONFIG_PATH, state_path: 
             json.dump({"look": seen, "says": decision.line(unit), "action": decision.action}, sys.stdout, indent=1, sort_keys=True)
             print()
             return decision.exit_code
-        # First what is done, then that it was done: a state that cannot be written must not let restarts go uncounted.
+        # It is counted before it is done: a state that cannot be written must not lead to restarts without an end.
         write_state(state_file, decision.state)
         if decision.action == "restart":
             restart(unit, seen["unit"])
     except (GpufleetError, OSError, ValueError) as error:
-        journal.say("%s: this watch could not look: %s" % (unit, error), 3, unit, {"GPUFLEET_VERDICT": "no_look"})
+        text = "%s: this watch could not do its work: %s" % (unit, error)
+        journal.say(text, 3, unit, {"GPUFLEET_VERDICT": "no_look"})
+        journal.status(text)
         return watchdog.EXIT_OWN
+    journal.status(decision.line(unit))
     if decision.say:
         fields = {"GPUFLEET_VERDICT": decision.verdict, "GPUFLEET_ACTION": decision.action}
         journal.say(decision.line(unit), decision.priority, unit, fields)
