@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import select
+import socket
 import sys
 import threading
 import time
@@ -53,6 +55,12 @@ class Handler(BaseHTTPRequestHandler):
         self.answer('{"error": "Unauthorized"}', 401)
         return False
 
+    def is_connected(self) -> bool:
+        """As vLLM does: a request whose client has gone is dropped."""
+        if not select.select([self.connection], [], [], 0)[0]:
+            return True
+        return self.connection.recv(1, socket.MSG_PEEK) != b""
+
     def do_GET(self) -> None:
         if self.path == "/health":
             self.answer("")
@@ -71,6 +79,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         while mode() in ("hang", "busy"):
             time.sleep(0.2)
+            if not self.is_connected():
+                return
         TOKENS[0] += 1
         event = {"choices": [{"text": " Paris", "finish_reason": "length"}], "usage": {"completion_tokens": 1}}
         self.answer("data: %s\n\ndata: [DONE]\n\n" % json.dumps(event), kind="text/event-stream")

@@ -106,11 +106,20 @@ def config(given: t.Mapping[str, t.Any]) -> Dict:
         words = ["%s is missing" % name for name in lacking] + ["%s is not known" % name for name in unknown]
         raise GpufleetError("the configuration of this watch: " + ", ".join(words))
     made = dict(DEFAULTS, **given)
-    for name, least in (("failures", 1), ("restarts_per_hour", 0), ("start_s", 0), ("timeout_s", 1)):
-        if not isinstance(made[name], (int, float)) or made[name] < least:
-            raise GpufleetError("the configuration of this watch: %s=%s must be a number, at least %d" % (name, made[name], least))
+    try:
+        made["backoff_s"] = [int(seconds) for seconds in made["backoff_s"]]
+    except (TypeError, ValueError):
+        made["backoff_s"] = []
     if not made["backoff_s"]:
-        raise GpufleetError("the configuration of this watch: backoff_s is empty")
+        raise GpufleetError("the configuration of this watch: backoff_s=%s must be a list of seconds" % given["backoff_s"])
+    for name, least in (("failures", 1), ("restarts_per_hour", 0), ("start_s", 0), ("timeout_s", 1)):
+        try:  # (older Ansible makes text of numbers)
+            made[name] = int(made[name])
+        except (TypeError, ValueError):
+            made[name] = -1
+        if made[name] < least:
+            text = "the configuration of this watch: %s=%s must be a number, at least %d"
+            raise GpufleetError(text % (name, given[name], least))
     return made
 
 

@@ -22,7 +22,7 @@ def faults(host):
     host.output("rm /run/lab-gpu/cpu.pid")
     host.output("echo hang > /run/engine-hung/mode; rm /dev/nvidia7")
     found["since"] = host.now()
-    host.output("""echo "$(date +%%Y-%%m-%%dT%%H:%%M:%%S.%%N | cut -c-26)$(date +%%:z) lab kernel: NVRM: Xid (PCI:0000:14:00): 119, pid=1, name=x, \
+    host.output("""echo "$(date +%Y-%m-%dT%H:%M:%S.%N | cut -c-26)$(date +%:z) lab kernel: NVRM: Xid (PCI:0000:14:00): 119, pid=1, name=x, \
 Timeout after 6s of waiting for RPC response from GPU0 GSP!" >> /var/log/lab-kern.log""")
     return found
 

@@ -13,20 +13,19 @@ def test_a_busy_engine_is_not_hung(host):
     pid = host.main_pid("busy")
     since = host.now()
     host.output("echo busy > /run/engine-busy/mode")
-    time.sleep(17)  # three looks
+    time.sleep(14)  # two looks
     assert host.said("busy", since) == []
     assert host.main_pid("busy") == pid
     host.output("rm /run/engine-busy/mode")
 
 
 def test_a_wrong_key_restarts_nothing(host):
-    since = host.now()
     entries = host.said("denied")
     assert [entry[1] for entry in entries] == ["misconfigured"] and entries[0][2] == 4
     assert "/v1/models answered 401: Unauthorized" in entries[0][3] and "Nothing is restarted for that" in entries[0][3]
     host.wait_for_status("denied", "misconfigured")
     assert host.watch("denied")["ExecMainStatus"] == "3"
-    assert host.restarts("denied") == 1 and since
+    assert host.restarts("denied") == 1
 
 
 def test_it_backs_off_and_gives_up(host):
@@ -35,7 +34,7 @@ def test_it_backs_off_and_gives_up(host):
     since = host.now()
     host.output("echo hang > /etc/engine-sticky.mode")
     first = host.wait_for("sticky", "Restarted, 1 of at most 2", since, 40)
-    # After the start it has 20 s to become ready, which it never does: healthy, and no token.
+    # After the start it has 5 s to become ready, which it never does: healthy, and no token.
     second = host.wait_for("sticky", "Restarted, 2 of at most 2", since, 90)
     assert second[0] - first[0] > 8
     host.wait_for("sticky", "Given up after 2 restarts within an hour", since, 150)

@@ -231,7 +231,7 @@ def test_lines_of_the_kernel() -> None:
         ({"url": "http://x", "api_key": "secret"}, "api_key is not known"),
         ({"url": "http://x", "failures": 0}, "failures=0 must be a number, at least 1"),
         ({"url": "http://x", "timeout_s": "ten"}, "timeout_s=ten must be a number"),
-        ({"url": "http://x", "backoff_s": []}, "backoff_s is empty"),
+        ({"url": "http://x", "backoff_s": []}, "backoff_s=.. must be a list of seconds"),
     ],
 )
 def test_configurations_refused(given: dict, said: str) -> None:
