@@ -58,7 +58,8 @@ def status(unit: str, files: t.Sequence[str], journal_lines: int, runner: Runner
     return {
         "unit": unit,
         "loaded": shown["LoadState"] == "loaded",
-        "enabled": shown["UnitFileState"] == "enabled",
+        # (What a generator makes of a file, such as Quadlet, starts at boot because the file says so.)
+        "enabled": shown["UnitFileState"] in ("enabled", "generated"),
         "active": shown["ActiveState"] == "active",
         "state": "%s (%s)" % (shown["ActiveState"], shown["SubState"]),
         "running": running,
