@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.gpufleet.llm.plugins.module_utils.deployment.device_nodes import wait_command
+from ansible_collections.gpufleet.llm.plugins.module_utils.deployment.device_nodes import wait_words
 
 DOCUMENTATION = r"""
 name: device_wait
@@ -17,8 +17,8 @@ version_added: 0.1.0
 author:
   - gpufleet.llm contributors (@gpufleet)
 description:
-  - Returns what stands after C(ExecStartPre=) in a unit. It ends when all files are there, and fails with a message when
-    they are not in time. C(TimeoutStartSec=) of the unit must be longer.
+  - Returns the words of a command for C(ExecStartPre=) of a unit. It ends when all files are there, and fails with a message
+    when they are not in time. C(TimeoutStartSec=) of the unit must be longer.
 positional: seconds
 options:
   _input:
@@ -37,22 +37,25 @@ EXAMPLES = r"""
   ansible.builtin.copy:
     content: |
       [Service]
-      ExecStartPre={{ seen.hardware | gpufleet.llm.device_nodes | gpufleet.llm.device_wait(60) }}
+      ExecStartPre={{ wait | map('gpufleet.llm.systemd_quote', command=true) | join(' ') }}
     dest: /etc/systemd/system/example.service.d/wait.conf
     mode: "0644"
+  vars:
+    wait: "{{ seen.hardware | gpufleet.llm.device_nodes | gpufleet.llm.device_wait(60) }}"
 """
 
 RETURN = r"""
 _value:
-  description: The command, quoted as a unit wants it.
-  type: str
+  description: The words, of which none is quoted yet.
+  type: list
+  elements: str
 """
 
 
-def device_wait(files: t.Sequence[str], seconds: int) -> str:
-    return wait_command(files, int(seconds))
+def device_wait(files: t.Sequence[str], seconds: int) -> t.List[str]:
+    return wait_words(files, int(seconds))
 
 
 class FilterModule:
-    def filters(self) -> t.Dict[str, t.Callable[..., str]]:
+    def filters(self) -> t.Dict[str, t.Callable[..., t.List[str]]]:
         return {"device_wait": device_wait}

@@ -24,8 +24,8 @@ def nodes(vendor: str, place: str) -> t.List[str]:
     return _PLACE.get(place, _VENDOR[vendor]) if vendor else []
 
 
-def wait_command(files: t.Sequence[str], seconds: int, go_on: bool = False) -> str:
-    """For ExecStartPre=: it ends when all files are there. After that time it fails, or with ``go_on`` only says so."""
+def wait_words(files: t.Sequence[str], seconds: int, go_on: bool = False) -> t.List[str]:
+    """A command that ends when all files are there. After that time it fails, or with ``go_on`` only says so."""
     script = _SCRIPT % {
         "there": " && ".join("[ -e %s ]" % path for path in files),
         "seconds": seconds,
@@ -33,4 +33,9 @@ def wait_command(files: t.Sequence[str], seconds: int, go_on: bool = False) -> s
         "then": ", so this runs on the CPU" if go_on else "",
         "status": 0 if go_on else 1,
     }
-    return "/bin/sh -c %s" % quote(script, command=True)
+    return ["/bin/sh", "-c", script]
+
+
+def wait_command(files: t.Sequence[str], seconds: int, go_on: bool = False) -> str:
+    """The same, for ExecStartPre=."""
+    return " ".join(quote(word, command=True) for word in wait_words(files, seconds, go_on))
