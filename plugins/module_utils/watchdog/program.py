@@ -57,6 +57,12 @@ def examine(settings: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any]) -> t.
         decision = watchdog.decide(settings, seen, state, time.time())
         if decision.verdict != "ok":
             break
+    if decision.exit_code != watchdog.EXIT_FINE:
+        # Stopped or started by somebody while this looked: what was seen of it then is no trouble.
+        now = look.unit(settings["unit"])
+        if any(now[name] != seen["unit"][name] for name in ("active_state", "invocation")):
+            seen = {"unit": now}
+            decision = watchdog.decide(settings, seen, state, time.time())
     return seen, decision
 
 

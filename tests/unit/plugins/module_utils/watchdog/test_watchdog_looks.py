@@ -172,6 +172,18 @@ def test_a_restart_honours_a_stop_in_between(state: str, calls: t.List[t.List[st
     assert made == calls
 
 
+@pytest.mark.parametrize("after, verdict", [
+    ({}, "unhealthy"), ({"active_state": "inactive"}, "stopped"), ({"active_state": "deactivating"}, "stopping"), ({"invocation": "two"}, "ok"),
+])  # fmt: skip
+def test_a_stop_while_it_looks_is_no_trouble(monkeypatch: pytest.MonkeyPatch, after: dict, verdict: str) -> None:
+    unit = {"load_state": "loaded", "active_state": "active", "sub_state": "running", "file_state": "enabled", "result": "success",
+            "invocation": "one", "started_at": 0.0}  # fmt: skip
+    seen = [dict(unit, **after), unit]
+    monkeypatch.setattr(look, "unit", lambda name: seen.pop())
+    _seen, decision = program.examine(settings(kernel_log="", kernel_module="", failures=1), {})
+    assert (decision.verdict, decision.action == "restart", seen) == (verdict, verdict == "unhealthy", [])
+
+
 def test_state_that_was_cut_off_is_made_anew(tmp_path: Path) -> None:
     path = str(tmp_path / "state/x.json")
     assert program.read_state(path) == {}
