@@ -177,7 +177,7 @@ def test_a_restart_honours_a_stop_in_between(state: str, calls: t.List[t.List[st
 ])  # fmt: skip
 def test_a_stop_while_it_looks_is_no_trouble(monkeypatch: pytest.MonkeyPatch, after: dict, verdict: str) -> None:
     unit = {"load_state": "loaded", "active_state": "active", "sub_state": "running", "file_state": "enabled", "result": "success",
-            "invocation": "one", "started_at": 0.0}  # fmt: skip
+            "invocation": "one", "started_at": 1.0}  # fmt: skip
     seen = [dict(unit, **after), unit]
     monkeypatch.setattr(look, "unit", lambda name: seen.pop())
     _seen, decision = program.examine(settings(kernel_log="", kernel_module="", failures=1), {})
