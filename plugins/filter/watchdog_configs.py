@@ -53,7 +53,9 @@ _value:
 """
 
 
-def watchdog_configs(units: t.Iterable[t.Mapping[str, t.Any]], common: t.Mapping[str, t.Any], under: str) -> t.List[t.Dict[str, str]]:
+def watchdog_configs(
+    units: t.Iterable[t.Mapping[str, t.Any]], common: t.Mapping[str, t.Any], under: str
+) -> t.List[t.Dict[str, str]]:
     files = []
     for unit in units:
         wanted = {name: value for name, value in unit.items() if name != "state" and value is not None}

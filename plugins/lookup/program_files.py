@@ -6,12 +6,6 @@
 
 from __future__ import annotations
 
-import ast
-import os
-import typing as t
-
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: program_files
 short_description: The files of a program that is made of this collection's module_utils
@@ -46,6 +40,12 @@ _list:
   type: list
   elements: dict
 """
+
+import ast
+import os
+import typing as t
+
+from ansible.plugins.lookup import LookupBase
 
 ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "module_utils")
 

@@ -112,6 +112,7 @@ _WAIT = """\
 ExecStartPre=%s
 """
 
+
 def text(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any], place: str) -> str:
     """``place`` is where the host runs (``environment`` of the hardware facts): WSL and Jetson have devices of their own."""
     gpu, paths = instance["gpu"], list(dict.fromkeys((instance["store"], instance["home"])))

@@ -91,9 +91,8 @@ _HELPLESS = {
     "misconfigured": "Nothing is restarted for that: correct what this watch was given.",
     "absent": "Remove this watch, or give it the right unit.",
 }
-VERDICTS = ("ok", "busy", "starting", "stopping", "stopped", "failed", "driver_changed", "xid", "cpu_fallback", "unhealthy", "hung") + tuple(
-    _HELPLESS
-)
+VERDICTS = ("ok", "busy", "starting", "stopping", "stopped", "failed", "driver_changed", "xid", "cpu_fallback", "unhealthy", "hung")
+VERDICTS += tuple(_HELPLESS)
 
 EXIT_FINE, EXIT_TROUBLE, EXIT_HELPLESS, EXIT_MISCONFIGURED, EXIT_OWN = 0, 1, 2, 3, 4
 
@@ -163,7 +162,8 @@ def decide(settings: t.Mapping[str, t.Any], look: t.Mapping[str, t.Any], state: 
 
 
 class _Judge:
-    def __init__(self, settings: t.Mapping[str, t.Any], look: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any], now: float) -> None:
+    def __init__(self, settings: t.Mapping[str, t.Any], look: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any],
+                 now: float) -> None:  # fmt: skip
         self.settings, self.look, self.now = settings, look, now
         self.state: Dict = dict(
             {"engine": "", "ready": False, "failing": 0, "driver": None, "kernel_seen": 0.0, "fatal": None, "signs": None,
@@ -230,11 +230,13 @@ class _Judge:
         self.state["kernel_seen"] = kernel["until"]
         loads = [at for at in kernel["loads"] if at > started]
         if loads and self.state["fatal"] is None:
-            self.state["fatal"] = {"verdict": "driver_changed", "reason": "the driver was loaded anew %s after it started" % _span(loads[0] - started)}
+            reason = "the driver was loaded anew %s after it started" % _span(loads[0] - started)
+            self.state["fatal"] = {"verdict": "driver_changed", "reason": reason}
         for one in kernel["xids"]:
             if one["at"] > started and self._ours(one["device"]):
                 if one["xid"] == LOST_XID:
-                    self.state["fatal"] = {"verdict": "gpu_lost", "reason": "Xid 79 of %(device)s: the GPU has fallen off the bus" % one}
+                    reason = "Xid 79 of %(device)s: the GPU has fallen off the bus" % one
+                    self.state["fatal"] = {"verdict": "gpu_lost", "reason": reason}
                 elif one["xid"] in FATAL_XIDS and self.state["fatal"] is None:
                     name, wanted = FATAL_XIDS[one["xid"]]
                     reason = "Xid %d of %s (%s). %s" % (one["xid"], one["device"], name, wanted)
@@ -300,15 +302,19 @@ class _Judge:
 
     def _helpless(self, verdict: str, reason: str) -> Decision:
         self.state["failing"] = 0
-        code = EXIT_MISCONFIGURED if verdict in ("misconfigured", "absent") else EXIT_HELPLESS
-        return Decision(verdict, reason, self.state, done=_HELPLESS[verdict], priority=4 if code == EXIT_MISCONFIGURED else 3, exit_code=code)
+        done = _HELPLESS[verdict]
+        if verdict in ("misconfigured", "absent"):
+            return Decision(verdict, reason, self.state, done=done, priority=4, exit_code=EXIT_MISCONFIGURED)
+        return Decision(verdict, reason, self.state, done=done, priority=3, exit_code=EXIT_HELPLESS)
 
     def _again(self, verdict: str, reason: str) -> Decision:
         """What may be a moment's weakness: only several looks in a row count."""
         self.state["failing"] += 1
         seen, wanted = self.state["failing"], int(self.settings["failures"])
         if seen < wanted:
-            done = "Seen %d times in a row; at %d it is restarted." % (seen, wanted) if seen > 1 else "At %d looks in a row it is restarted." % wanted
+            done = "At %d looks in a row it is restarted." % wanted
+            if seen > 1:
+                done = "Seen %d times in a row; at %d it is restarted." % (seen, wanted)
             return Decision(verdict, reason, self.state, done=done, priority=4, exit_code=EXIT_TROUBLE)
         return self._restart(verdict, reason)
 

@@ -74,7 +74,8 @@ def loaded_by_ollama(client: Client) -> t.List[t.Dict[str, t.Any]]:
         models = json.loads(answer.body)["models"] or []
         return [{"name": str(one["name"]), "size": int(one["size"]), "size_vram": int(one["size_vram"])} for one in models]
     except (ValueError, KeyError, TypeError):
-        raise failure("not_an_openai_endpoint", "/api/ps answered %d, and not as Ollama does" % answer.status, answer.status) from None
+        text = "/api/ps answered %d, and not as Ollama does" % answer.status
+        raise failure("not_an_openai_endpoint", text, answer.status) from None
 
 
 def on_cpu(model: t.Mapping[str, t.Any], devices: t.Iterable[str]) -> str:

@@ -92,7 +92,8 @@ def kernel(source: str, since: float, now: float, timeout: float) -> Dict:
         lines, problem = kernel_log.read(source, since, now, timeout), None
     except GpufleetError as error:
         lines, problem = [], str(error)
-    return {"until": since if problem else now, "problem": problem, "xids": watchdog.xids(lines), "loads": watchdog.driver_loads(lines)}
+    until = since if problem else now
+    return {"until": until, "problem": problem, "xids": watchdog.xids(lines), "loads": watchdog.driver_loads(lines)}
 
 
 def gpus(settings: t.Mapping[str, t.Any], timeout: float) -> Dict:

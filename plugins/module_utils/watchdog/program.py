@@ -106,8 +106,8 @@ def run(name: str, only_look: bool, config_path: str = CONFIG_PATH, state_path: 
         state_file = os.path.join(state_path, name + ".json")
         seen, decision = examine(settings, read_state(state_file))
         if only_look:
-            json.dump({"look": seen, "says": decision.line(unit), "action": decision.action}, sys.stdout, indent=1, sort_keys=True)
-            print()
+            shown = {"look": seen, "says": decision.line(unit), "action": decision.action}
+            print(json.dumps(shown, indent=1, sort_keys=True))
             return decision.exit_code
         # It is counted before it is done: a state that cannot be written must not lead to restarts without an end.
         write_state(state_file, decision.state)

@@ -173,7 +173,8 @@ def test_a_restart_honours_a_stop_in_between(state: str, calls: t.List[t.List[st
 
 
 @pytest.mark.parametrize("after, verdict", [
-    ({}, "unhealthy"), ({"active_state": "inactive"}, "stopped"), ({"active_state": "deactivating"}, "stopping"), ({"invocation": "two"}, "ok"),
+    ({}, "unhealthy"), ({"active_state": "inactive"}, "stopped"), ({"active_state": "deactivating"}, "stopping"),
+    ({"invocation": "two"}, "ok"),
 ])  # fmt: skip
 def test_a_stop_while_it_looks_is_no_trouble(monkeypatch: pytest.MonkeyPatch, after: dict, verdict: str) -> None:
     unit = {"load_state": "loaded", "active_state": "active", "sub_state": "running", "file_state": "enabled", "result": "success",
@@ -217,7 +218,8 @@ def test_the_program_runs_of_the_files_that_the_role_brings(tmp_path: Path) -> N
     ends, said = [], []
     with StandIn(names=["canary"], fault="hang", api_key=KEY) as running:
         (tmp_path / "etc").mkdir()
-        wanted = {"unit": "x.service", "url": running.url, "engine": "vllm", "timeout_s": 1, "failures": 2, "start_s": 0, "kernel_log": "", "kernel_module": ""}
+        wanted = {"unit": "x.service", "url": running.url, "engine": "vllm", "timeout_s": 1, "failures": 2, "start_s": 0}
+        wanted.update(kernel_log="", kernel_module="")
         (tmp_path / "etc/x.json").write_text(json.dumps(dict(wanted, api_key_file=str(tmp_path / "key"))))
         for _look in range(2):
             process = subprocess.run(
