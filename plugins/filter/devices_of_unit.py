@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.gpufleet.llm.plugins.module_utils.hardware.holders import held_names
+
 DOCUMENTATION = r"""
 name: devices_of_unit
 short_description: The accelerators on which a systemd unit holds memory
@@ -42,17 +44,7 @@ _value:
 
 
 def devices_of_unit(hardware: t.Mapping[str, t.Any], unit: str) -> t.List[str]:
-    names: t.List[str] = []
-    for accelerator in hardware["accelerators"]:
-        slices = (accelerator.get("mig") or {}).get("slices") or []
-        if _holds(accelerator, unit):
-            names += [str(accelerator["index"]), accelerator["uuid"]]
-        names += [piece["uuid"] for piece in slices if _holds(piece, unit)]
-    return names
-
-
-def _holds(device: t.Mapping[str, t.Any], unit: str) -> bool:
-    return any(process.get("unit") == unit for process in device.get("processes") or [])
+    return held_names(hardware["accelerators"], lambda process: process.get("unit") == unit)
 
 
 class FilterModule:

@@ -16,12 +16,30 @@ description:
     one that loads, and from one that is busy.
   - Needs nothing but Python on the managed host.
 options:
+  container:
+    description:
+      - Name of the container in whose processes O(devices) are looked for. Without it, those of O(service).
+      - Not needed where the container's processes are in the service's own control group, as Podman's Quadlet has it.
+    type: str
+  container_engine:
+    description: What O(container) runs in. Its command is asked for the container's control group.
+    type: str
+    choices: [docker, podman]
+    default: docker
   deadline:
     description:
       - For how many seconds to look again when time alone may help. V(0) looks once.
       - The last look begins before the deadline and takes as long as it needs, at most a few times O(timeout).
     type: float
     default: 60
+  devices:
+    description:
+      - GPUs or MIG slices, by index or UUID, on each of which a process of O(service) or O(container) must hold memory once
+        the server is as O(state) asks. An engine that came up without its GPU answers all the same, from the CPU.
+      - The driver is asked, through NVML or nvidia-smi. With O(engine=ollama) it is Ollama's own account of the model, since
+        it chooses among its devices when it loads one.
+    type: list
+    elements: str
   engine:
     description:
       - Which server it is, and so where it reports its health and its version.
@@ -88,6 +106,10 @@ options:
     type: str
     choices: [answering, healthy, listening, serving]
     default: answering
+  tools_python:
+    description: Interpreter that has nvidia-ml-py, for O(devices). Without it, nvidia-smi is asked.
+    type: path
+    default: /opt/gpufleet/tools/bin/python
 extends_documentation_fragment:
   - gpufleet.llm.endpoint
   - gpufleet.llm.attributes
@@ -105,6 +127,13 @@ EXAMPLES = r"""
     api_key_file: /etc/gpufleet/vllm/chat.key
     service: vllm-chat.service
     deadline: 900
+
+- name: Fail when it does not answer from its GPUs
+  gpufleet.llm.endpoint_check:
+    url: http://127.0.0.1:8000
+    engine: vllm
+    service: vllm-chat.service
+    devices: [GPU-5d1c4b0e-8a3c-4f0e-9a51-6a0d0f6a7b11]
 
 - name: Prove that the model knows what it should
   gpufleet.llm.endpoint_check:
@@ -149,6 +178,14 @@ finish_reason:
   returned: when looked
   type: str
   sample: stop
+gpu_memory:
+  description:
+    - Of each of O(devices) what is held there; null when it did not come to that.
+    - With O(engine=ollama), the model as Ollama has loaded it, with C(size) and C(size_vram).
+  returned: when looked
+  type: list
+  elements: dict
+  sample: [{device: "0", found: true, problem: null, processes: 1, memory_bytes: 21474836480, other_processes: 0, other_memory_bytes: 0}]
 healthy:
   description: Whether the health path answered well; null when it was not reached.
   returned: when looked
@@ -220,6 +257,7 @@ verdict:
     - V(unauthorized), the key is missing or wrong. V(model_not_found), it does not serve this model.
     - V(server_error), it failed. V(bad_request), it declines this request. V(wrong_answer), it does not say what is
       expected.
+    - V(cpu_fallback), it answers without the GPUs in O(devices). V(gpu_unknown), the driver cannot be asked.
     - V(tls_error), no trusted TLS connection. V(not_an_openai_endpoint), something else is at the address.
     - V(service_failed), systemd has given up on the service, or restarted it too often, or something else has its
       address.
@@ -232,24 +270,29 @@ waited_s:
   type: float
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 try:
-    from ansible_collections.gpufleet.llm.plugins.module_utils.engines import arguments, probe, readiness
-    from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
+    from ansible_collections.gpufleet.llm.plugins.module_utils.engines import arguments, on_gpu, probe, readiness
+    from ansible_collections.gpufleet.llm.plugins.module_utils.entry import TOOLS_PYTHON, run
     from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 except ImportError:  # run alone, from a checkout that is not on the collections path
     import os
     import sys
 
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    from module_utils.engines import arguments, probe, readiness
-    from module_utils.entry import run
+    from module_utils.engines import arguments, on_gpu, probe, readiness
+    from module_utils.entry import TOOLS_PYTHON, run
     from module_utils.errors import GpufleetError
 
 ARGUMENTS = dict(
     arguments.ENDPOINT_ARGUMENTS,
+    container={"type": "str"},
+    container_engine={"type": "str", "choices": ["docker", "podman"], "default": "docker"},
     deadline={"type": "float", "default": 60},
+    devices={"type": "list", "elements": "str"},
     engine={"type": "str", "choices": ["generic", "ollama", "vllm"], "default": "generic"},
     expected={"type": "str"},
     in_check_mode={"type": "str", "choices": ["look", "skip"], "default": "look"},
@@ -262,6 +305,7 @@ ARGUMENTS = dict(
     restarts_allowed={"type": "int", "default": 2},
     service={"type": "str", "aliases": ["unit"]},
     state={"type": "str", "choices": ["answering", "healthy", "listening", "serving"], "default": "answering"},
+    tools_python={"type": "path", "default": TOOLS_PYTHON},
 )
 WISHES = ("state", "engine", "model", "kind", "prompt", "expected", "max_tokens")
 
@@ -276,10 +320,24 @@ def work(module: AnsibleModule) -> dict:
         probe.Wish(**{name: options[name] for name in WISHES}),
         readiness.Patience(options["deadline"], options["interval"], options["restarts_allowed"]),
         readiness.Unit(options["service"]) if options["service"] else None,
+        place(options),
     )
     if options["required"] and not result["ok"]:
         raise GpufleetError("%(verdict)s: %(detail)s. %(advice)s" % result, **result)
     return dict(result, changed=False)
+
+
+def place(options: dict) -> t.Optional[on_gpu.Place]:
+    if not options["devices"]:
+        return None
+    return on_gpu.Place(
+        devices=tuple(options["devices"]),
+        unit=options["service"],
+        container=options["container"],
+        container_engine=options["container_engine"],
+        tools_python=options["tools_python"],
+        timeout_s=options["timeout"],
+    )
 
 
 def main() -> None:

@@ -117,7 +117,9 @@ def work(module: AnsibleModule) -> dict:
     diffs = [host_files.directory(one, module.check_mode) for one in module.params["directories"]]
     diffs += [host_files.file(one, module.check_mode) for one in module.params["files"]]
     diffs = [diff for diff in diffs if diff]
-    return {"changed": bool(diffs), "paths": [diff["after_header"] for diff in diffs], "diff": diffs}
+    result = {"changed": bool(diffs), "paths": [diff["after_header"] for diff in diffs]}
+    # (Ansible shows what it gets, even of a task that says diff: false.)
+    return dict(result, diff=diffs) if module._diff else result
 
 
 def main() -> None:

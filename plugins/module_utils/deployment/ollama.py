@@ -19,7 +19,7 @@ from ..engines.ollama import due
 from ..engines.ollama.wish import SOURCES
 from ..models.ollama_names import Name
 from ..planning.facts import read_host
-from . import ollama_service, ollama_unit
+from . import device_nodes, ollama_service, ollama_unit
 from .ollama_service import SYSTEM, listed
 
 Dict = t.Dict[str, t.Any]
@@ -31,9 +31,7 @@ GPU_GROUPS = ("render", "video")
 CLI = "/usr/local/bin/ollama"
 LEAST_UID = 1000  # of people, on every distribution of today
 TEGRA = "/etc/nv_tegra_release"
-_VENDOR_DEVICES = {"nvidia": ["/dev/nvidiactl", "/dev/nvidia-uvm"], "amd": ["/dev/kfd"]}
-# Where the driver is another one, so are its devices.
-_PLACE_DEVICES = {"wsl": ["/dev/dxg"], "jetson": ["/dev/nvmap"]}
+WATCHES = "/etc/gpufleet/watchdog"
 
 
 def paths(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dict:
@@ -57,7 +55,7 @@ def look_for(service: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> Dic
     for instance in service["instances"]:
         places = paths(instance, role)
         own = [places["own_unit_path"], places["drop_in_path"]]
-        files += own + [places["plan_path"], places["proven_path"], places["record_path"]]
+        files += own + [places["plan_path"], places["proven_path"], places["record_path"], watch_path(instance["unit"])]
         records.append(places["record_path"])
         units.append({"name": instance["unit"], "url": instance["url"], "files": own})
         if instance["models_path"]:
@@ -99,6 +97,11 @@ def due_now(state: t.Mapping[str, t.Any]) -> bool:
     if any(state[key] for key in ("account_due", "release_due", "links_due", "unwanted")):
         return True
     return any(one["unit_due"] or one["service_due"] or one["plan_new"] or one["models_due"] for one in state["instances"])
+
+
+def watch_path(unit: str) -> str:
+    """What the role watchdog writes for a unit."""
+    return posixpath.join(WATCHES, unit[: -len(".service")] + ".json")
 
 
 class _Follower:
@@ -157,6 +160,7 @@ class _Follower:
             "previous": current["target"] if current.get("target", version) != version else "",
             "instances": instances,
             "unwanted": unwanted,
+            "watches": self._watches(instances) + [{"unit": one["unit"], "state": "absent"} for one in unwanted],
             "hardware": look["hardware"],
             "os_family": look["os_family"],
             "selinux": look["selinux"],
@@ -216,7 +220,7 @@ class _Follower:
         one["prunes"] = all(other["store"] != one["store"] for other in before)
         one["gpu"] = self._gpu(one)
         place = self.look["hardware"]["environment"]
-        one["devices"] = _PLACE_DEVICES.get(place, _VENDOR_DEVICES[one["gpu"]]) if one["gpu"] else []
+        one["devices"] = device_nodes.nodes(one["gpu"], place)
         if one["port"] in self.look["listeners"] and one["port"] not in self.own_ports:
             self.problems.append(
                 "port %d of instance %s is taken by something else. Give it another port, or stop what listens there "
@@ -231,6 +235,35 @@ class _Follower:
         one["unit_wanted"] = ollama_unit.text(one, self.role, place)
         one["unit_due"] = one["unit_text"] != one["unit_wanted"]
         return one
+
+    def _watches(self, instances: t.List[Dict]) -> t.List[Dict]:
+        """What the role watchdog is to look after, and what of it no longer. Nothing where nothing is on a GPU."""
+        found = []
+        for one in instances:
+            if self.role["state"] != "absent" and one["gpu"] and self.role.get("watchdog"):
+                found.append(self._watch(one))
+            elif self.look["files"].get(watch_path(one["unit"]), {}).get("type") == "file":
+                found.append({"unit": one["unit"], "state": "absent"})
+        return found
+
+    def _watch(self, one: Dict) -> Dict:
+        plan, cards = one["plan"] or {}, self.look["hardware"]["accelerators"]
+        devices = list(plan.get("devices") or [])
+        bare = self.look["hardware"]["environment"] in ("bare", "container")
+        planned = [model["name"] for model in plan.get("models") or [] if model["runs_on"] == "gpu"]
+        return {
+            "unit": one["unit"],
+            "url": one["url"],
+            "engine": "ollama",
+            # It would keep a model in memory that nobody uses, and Ollama has no figures that tell a busy server from a hung one.
+            "probe": False,
+            "devices": devices,
+            "gpu_models": [] if self.role["allow_cpu"] else planned,
+            "nodes": one["devices"],
+            "pci_addresses": [card["pci_bus_id"] for card in cards if card.get("uuid") in devices and card.get("pci_bus_id")],
+            "kernel_module": {"nvidia": "nvidia", "amd": "amdgpu"}[one["gpu"]] if bare else "",
+            "start_s": int(self.role["gpu_wait_s"]) + int(self.role["ready_timeout_s"]),
+        }
 
     def _directories(self, one: Dict, store: t.Mapping[str, t.Any]) -> t.List[Dict]:
         """What has to be there. What is there keeps its group and its mode, which somebody may have chosen."""

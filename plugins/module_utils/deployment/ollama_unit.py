@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from ..services.systemd_words import quote
+from .device_nodes import wait_command
 
 MARK = "X-GpufleetInstance="
 _AT_HOME = re.compile(r"^/(home|root)(/|$)")
@@ -108,12 +109,8 @@ _MORE_DEVICES = {
 
 _WAIT = """\
 # Ollama looks for GPUs once, when it starts: without them it would serve from the CPU until it is restarted.
-ExecStartPre=/bin/sh -c %s
+ExecStartPre=%s
 """
-_SCRIPT = (
-    'n=0; until %(there)s; do n=$((n+1)); if [ $n -gt %(seconds)d ]; then echo "no %(files)s after %(seconds)d s: the GPU '
-    'driver is not there%(then)s" >&2; exit %(status)d; fi; sleep 1; done'
-)
 
 
 def text(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any], place: str) -> str:
@@ -148,11 +145,4 @@ def _wait(instance: t.Mapping[str, t.Any], role: t.Mapping[str, t.Any]) -> str:
     before = "ExecStartPre=+-/usr/bin/nvidia-modprobe -u -c 0\n" if instance["gpu"] == "nvidia" else ""
     if not instance["devices"]:
         return before
-    script = _SCRIPT % {
-        "there": " && ".join("[ -e %s ]" % path for path in instance["devices"]),
-        "seconds": int(role["gpu_wait_s"]),
-        "files": " or ".join(instance["devices"]),
-        "then": ", so this runs on the CPU" if role["allow_cpu"] else "",
-        "status": 0 if role["allow_cpu"] else 1,
-    }
-    return before + _WAIT % quote(script, command=True)
+    return before + _WAIT % wait_command(instance["devices"], int(role["gpu_wait_s"]), go_on=role["allow_cpu"])

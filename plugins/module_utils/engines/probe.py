@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import asdict, dataclass, field
 
 from ..errors import GpufleetError
-from . import openai_api, vllm_metrics
+from . import on_gpu, openai_api, vllm_metrics
 from .connection import Client, failure
 
 STATES = ("listening", "healthy", "serving", "answering")
@@ -33,6 +33,8 @@ ADVICE = {
     "unauthorized": "Set api_key_file to a file that holds the key that this server accepts.",
     "model_not_found": "Set model to a name that the server lists.",
     "server_error": "Read the server's log.",
+    "cpu_fallback": "The driver may be too old for this engine, or was changed under it: the engine's log says what it found.",
+    "gpu_unknown": "See that the GPU driver answers on this host (nvidia-smi), and that tools_python has nvidia-ml-py.",
     "bad_request": "The server understands the API and declines this request: correct the option that it names.",
     "wrong_answer": "The engine answers, but not as expected: check the model, its revision and its quantization.",
     "tls_error": "Let url say https exactly when the server speaks TLS; check ca_path, client_cert and client_key.",
@@ -85,6 +87,7 @@ class Look:
     tokens_per_s: t.Optional[float] = None
     latency_s: t.Optional[float] = None
     embedding_dimensions: t.Optional[int] = None
+    gpu_memory: t.Optional[t.List[t.Dict[str, t.Any]]] = None
 
     @property
     def ok(self) -> bool:
@@ -94,11 +97,13 @@ class Look:
         return dict(asdict(self), ok=self.ok)
 
 
-def look(client: Client, wish: Wish) -> Look:
-    """Look once, as far up as ``wish.state`` asks. Never raises for what the server does."""
+def look(client: Client, wish: Wish, place: t.Optional[on_gpu.Place] = None) -> Look:
+    """Look once, as far up as ``wish.state`` asks, and then where it runs. Never raises for what the server does."""
     seen = Look()
     try:
         _climb(client, wish, seen)
+        if place is not None:
+            seen.gpu_memory = on_gpu.check(client, wish.engine, seen.model or "the server", place)
     except GpufleetError as error:
         if "verdict" not in error.details:
             raise

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import GpufleetError
 from ..services import systemd_unit
-from . import probe
+from . import on_gpu, probe
 from .connection import Client
 
 JOURNAL_LINES = 30
@@ -56,20 +56,24 @@ class Unit:
         return max(0, state["n_restarts"] - self._restarts_before)
 
 
-def wait(client: Client, wish: probe.Wish, patience: Patience, unit: t.Optional[Unit] = None) -> t.Dict[str, t.Any]:
+def wait(
+    client: Client, wish: probe.Wish, patience: Patience, unit: t.Optional[Unit] = None, place: t.Optional[on_gpu.Place] = None
+) -> t.Dict[str, t.Any]:
     """Look until the wish is fulfilled, time cannot help, the service has failed, or the deadline has passed.
 
     The last look begins before the deadline and takes as long as it needs, so a verdict is never a cut-off one.
     """
     wish.check()
     patience.check()
+    if place is not None:
+        place.check(wish.engine)
     began = time.monotonic()
     history: t.List[t.Dict[str, t.Any]] = []
     state: t.Optional[t.Dict[str, t.Any]] = None
     attempts = 0
     while True:
         attempts += 1
-        look = probe.look(client, wish)
+        look = probe.look(client, wish, place)
         if unit is not None:
             state = unit.now()
             judge(look, state, unit.new_restarts(state), patience.restarts_allowed)

@@ -17,6 +17,8 @@ from .connection import Client
 
 CACHE_INFO = "vllm:cache_config_info"
 WORK_DONE = ("vllm:generation_tokens_total", "vllm:prompt_tokens_total")
+# What moves with every step of the engine, and only then: the cache fills while a long prompt is read, token by token or not.
+SIGNS_OF_LIFE = WORK_DONE + ("vllm:iteration_tokens_total_count", "vllm:kv_cache_usage_perc")
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(,?)', re.DOTALL)
@@ -76,6 +78,12 @@ def work_done(text: str) -> t.Optional[float]:
     """A number that grows whenever the engine gets on with anybody's request; None when the text has none."""
     values = [sample.value for sample in parse(text) if sample.name in WORK_DONE]
     return sum(values) if values else None
+
+
+def signs_of_life(text: str) -> t.Optional[str]:
+    """A text that is another one whenever the engine got on with anybody's request; None when there is nothing to see."""
+    signs = ["%s=%r" % (sample.name.partition(":")[2], sample.value) for sample in parse(text) if sample.name in SIGNS_OF_LIFE]
+    return " ".join(signs) or None
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible_collections.gpufleet.llm.plugins.filter.device_nodes import device_nodes
+from ansible_collections.gpufleet.llm.plugins.filter.device_wait import device_wait
 from ansible_collections.gpufleet.llm.plugins.filter.devices_of_unit import devices_of_unit
 from ansible_collections.gpufleet.llm.plugins.filter.plan_claims import plan_claims
 from ansible_collections.gpufleet.llm.plugins.filter.systemd_quote import systemd_quote
+from ansible_collections.gpufleet.llm.plugins.filter.watchdog_configs import watchdog_configs
 
 
 @pytest.mark.parametrize(
@@ -75,3 +81,24 @@ def test_devices_of_unit():
 )
 def test_plan_claims(plan, claims):
     assert plan_claims(plan, "one", "u") == claims
+
+
+def test_a_wait_for_device_files():
+    hardware = {"environment": "bare", "accelerators": [{"vendor": "amd"}, {"vendor": "nvidia"}]}
+    assert device_nodes(hardware) == ["/dev/nvidiactl", "/dev/nvidia-uvm"]
+    assert device_nodes(dict(hardware, environment="wsl")) == ["/dev/dxg"]
+    assert device_nodes({"environment": "bare", "accelerators": []}) == []
+    words = device_wait(["/dev/null", "/dev/gone"], 1)
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "no /dev/null or /dev/gone after 1 s: the GPU driver is not there\n")
+    assert subprocess.run(device_wait(["/dev/null"], 1), check=False).returncode == 0
+
+
+def test_configurations_of_watches():
+    unit = {"unit": "vllm-chat.service", "state": "present", "url": "http://127.0.0.1:8000", "model": None, "start_s": "375"}
+    (made,) = watchdog_configs([unit], {"kernel_log": "/var/log/kern.log"}, "/etc/gpufleet/watchdog")
+    assert made["path"] == "/etc/gpufleet/watchdog/vllm-chat.json"
+    settings = json.loads(made["content"])
+    assert (settings["kernel_log"], settings["start_s"], settings["model"]) == ("/var/log/kern.log", 375, "")
+    with pytest.raises(AnsibleFilterError, match="vllm-chat.service: the configuration of this watch: api_key is not known"):
+        watchdog_configs([dict(unit, api_key="x")], {}, "/x")

@@ -94,6 +94,7 @@ def test_check_mode_can_be_left_out() -> None:
         ({"url": "http://node", "client_key": "/x"}, "missing parameter(s) required by 'client_key': client_cert"),
         ({"url": "http://node", "api_key_file": "/nowhere"}, "api_key_file=/nowhere does not exist on this host"),
         ({"url": "http://node", "api_key": KEY + "\nX: 1"}, "visible ASCII"),
+        ({"url": "http://node", "devices": ["0"]}, "devices needs service or container"),
         ({"url": "http://node", "restarts_allowed": -1}, "restarts_allowed=-1 must not be negative"),
     ],
 )

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama, ollama_service
+from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import ollama, ollama_service, watchdog
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.deployment import ollama_looks as looks
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.planning import ollama_hosts
 
@@ -387,6 +387,47 @@ def test_models_that_go_are_not_planned_for(state):
     assert only(found)["known"] == [] and found["unread"] == []
 
 
+# --- what the watchdog looks after ---
+
+WATCHED = {"watchdog": True, "ready_timeout_s": 120}
+WATCH = "/etc/gpufleet/watchdog/ollama.json"
+
+
+def test_a_watch_over_what_is_on_a_gpu():
+    look = with_model(looks.fresh("L4"))
+    (watch,) = looks.follow(looks.wanted(models=[NAME]), look, looks.role(**WATCHED), FACTS)["watches"]
+    card = look["hardware"]["accelerators"][0]
+    assert watch["unit"] == "ollama.service" and (watch["engine"], watch["probe"]) == ("ollama", False)
+    assert watch["devices"] == [card["uuid"]] and watch["gpu_models"] == [NAME] and watch["kernel_module"] == "nvidia"
+    assert watch["nodes"] == ["/dev/nvidiactl", "/dev/nvidia-uvm"] and watch["start_s"] == 180
+    watchdog.config(watch)  # the program on the host knows all of it
+
+
+@pytest.mark.parametrize(
+    "gpus, asked, role, there, wanted",
+    [
+        (None, {}, {}, False, []),
+        (None, {}, {}, True, [{"unit": "ollama.service", "state": "absent"}]),
+        ("L4", {}, {"watchdog": False}, False, []),
+        ("L4", {}, {"watchdog": False}, True, [{"unit": "ollama.service", "state": "absent"}]),
+        ("L4", {"gpus": "none"}, {}, True, [{"unit": "ollama.service", "state": "absent"}]),
+        ("L4", {}, {"state": "absent"}, True, [{"unit": "ollama.service", "state": "absent"}]),
+        ("L4", {}, {"state": "absent"}, False, []),
+    ],
+)
+def test_what_is_not_on_a_gpu_costs_nothing(gpus, asked, role, there, wanted):
+    look = looks.fresh(gpus)
+    if there:
+        look["files"][WATCH] = looks.text("{}")
+    assert looks.follow(looks.wanted(**asked), look, looks.role(**dict(WATCHED, **role)))["watches"] == wanted
+
+
+def test_an_accepted_cpu_is_no_fallback():
+    look = with_model(looks.fresh("L4"))
+    (watch,) = looks.follow(looks.wanted(models=[NAME]), look, looks.role(**WATCHED, allow_cpu=True), FACTS)["watches"]
+    assert watch["gpu_models"] == []
+
+
 # --- instances that are not wanted any more ---
 
 
@@ -402,6 +443,7 @@ def test_an_instance_that_left_the_list():
         "/etc/systemd/system/ollama-old.service", "/etc/systemd/system/ollama-old.service.d/zz-gpufleet.conf",
         "/var/lib/gpufleet/ollama/old/plan.json", "/var/lib/gpufleet/ollama/old/proven.json",
     ]  # fmt: skip
+    assert state["watches"] == [{"unit": "ollama-old.service", "state": "absent"}]
     look["stores"]["/old"] = looks.store()
     assert looks.follow(looks.wanted(), look)["stores"] == [MODELS, "/old"]
     # The port that it has is free when it is gone.

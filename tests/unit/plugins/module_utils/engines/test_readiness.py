@@ -15,8 +15,9 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.gpufleet.llm.plugins.module_utils.engines import probe, readiness
+from ansible_collections.gpufleet.llm.plugins.module_utils.engines import connection, on_gpu, probe, readiness
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
+from ansible_collections.gpufleet.llm.plugins.module_utils.hardware.accelerator import Accelerator, Answer, ProbeFailed
 from ansible_collections.gpufleet.llm.tests.stand_ins.openai.server import StandIn
 from ansible_collections.gpufleet.llm.tests.stand_ins.openai.support import client
 
@@ -280,3 +281,61 @@ def test_refused_by_a_running_unit_is_not_listening_yet() -> None:
 def test_unknown_unit() -> None:
     with pytest.raises(GpufleetError, match="service=x.service: systemd does not know this unit"):
         readiness.Unit("x.service", lambda *_arguments: {"loaded": False, "n_restarts": 0})
+
+
+def holding(pid: int, uuid: str = "GPU-a") -> t.Callable[[float, str], Answer]:
+    card = Accelerator(0, "nvidia", "NVIDIA L40S", uuid=uuid, processes=[{"pid": pid, "name": "python3", "memory_bytes": 21 * 2**30}])
+    return lambda _timeout, _python: Answer([card])
+
+
+def no_driver(_timeout: float, _python: str) -> Answer:
+    raise ProbeFailed("mismatch", "Driver/library version mismatch")
+
+
+@pytest.mark.parametrize(
+    "ask, group, verdict, said",
+    [
+        (holding(4711), "/system.slice/x.service", "ok", "canary answered in"),
+        (holding(4711), "/system.slice", "ok", "canary answered in"),
+        (holding(4711), "/system.slice/x.serv", "cpu_fallback", "canary answers, but no process of x.service holds memory on GPU-a"),
+        (holding(4711), None, "cpu_fallback", "0 of its processes with 0 MiB, 1 others with 21504 MiB"),
+        (holding(4711, "GPU-b"), "/system.slice/x.service", "cpu_fallback", "GPU-a: the driver does not list it"),
+        (no_driver, "/system.slice/x.service", "gpu_unknown", "the driver does not say who uses the GPUs: Driver/library version mismatch"),
+    ],
+)
+def test_where_it_runs(tmp_path: t.Any, ask: t.Any, group: t.Optional[str], verdict: str, said: str) -> None:
+    (tmp_path / "proc/4711").mkdir(parents=True)
+    (tmp_path / "proc/4711/cgroup").write_text("0::/system.slice/x.service\n")
+    place = on_gpu.Place(("GPU-a",), unit="x.service", ask=ask, group=lambda: group, root=str(tmp_path))
+    with StandIn(names=["canary"]) as running:
+        result = readiness.wait(client(running.url), probe.Wish(engine="vllm"), ONCE, None, place)
+    assert result["verdict"] == verdict and said in result["detail"], result
+    assert (result["gpu_memory"] is None) == (verdict != "ok")
+
+
+@pytest.mark.parametrize(
+    "loaded, verdict, said",
+    [
+        ([{"name": "tiny:latest", "size": 100, "size_vram": 100}], "ok", "tiny answered in"),
+        ([{"name": "tiny:latest", "size": 100, "size_vram": 40}], "ok", "tiny answered in"),
+        ([{"name": "tiny:latest", "size": 100, "size_vram": 0}], "cpu_fallback",
+         "tiny answers, but tiny:latest runs on the CPU alone (size_vram 0 of 100 bytes), and not on GPU-a"),
+        ([{"name": "other:latest", "size": 100, "size_vram": 0}], "ok", "tiny answered in"),
+        (None, "ok", "tiny answered in"),
+        ([{"name": "tiny:latest"}], "not_an_openai_endpoint", "/api/ps answered 200, and not as Ollama does"),
+    ],
+)  # fmt: skip
+def test_where_ollama_runs_a_model(monkeypatch: t.Any, loaded: t.Any, verdict: str, said: str) -> None:
+    answers = {"/": b"Ollama is running", "/api/version": b'{"version": "0.33.2"}', "/api/ps": json.dumps({"models": loaded}).encode()}
+    with StandIn(names=["tiny"]) as running:
+        asked = client(running.url)
+        get = asked.get
+        monkeypatch.setattr(asked, "get", lambda path: connection.Answer(200, answers[path]) if path in answers else get(path))
+        wish = probe.Wish(engine="ollama", model="tiny")
+        result = readiness.wait(asked, wish, ONCE, None, on_gpu.Place(("GPU-a",)))
+    assert result["verdict"] == verdict and said in result["detail"], result
+
+
+def test_devices_need_an_owner() -> None:
+    with pytest.raises(GpufleetError, match="devices needs service or container"):
+        readiness.wait(client("http://127.0.0.1:1"), probe.Wish(), ONCE, None, on_gpu.Place(("GPU-a",)))
