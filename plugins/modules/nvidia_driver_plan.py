@@ -239,7 +239,7 @@ def main() -> None:
             "fingerprint": TEXT,
             "hold": {"type": "bool", "default": True},
             "install": SWITCH,
-            "key_file": TEXT,
+            "key_file": dict(TEXT, no_log=False),
             "key_url": dict(TEXT, no_log=False),
             "minimum": TEXT,
             "modules": {"type": "str", "choices": ["auto", "open", "proprietary"], "default": "auto"},

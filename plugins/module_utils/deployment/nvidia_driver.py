@@ -117,6 +117,10 @@ class _Decision:
         version = self.present.version or ""
         self.reasons.append("Driver %s works and %s is needed (%s): it is left as it is." % (version, need.version, need.why))
         if self.record is not None and self.record.get("branch") == branches.branch_of(version):
+            if not self.wishes["install"]:
+                if not self.record.get("complete"):
+                    self.reasons.append("This role began to install it and was interrupted; nvidia_driver_install: true completes it.")
+                return
             self._finish(self.record["source"], int(self.record["branch"]), self.record.get("modules") == "open")
         elif any("NVLink fabric" in str(card.get("problem")) for card in self.cards):
             self._fabric_of_another(version)
