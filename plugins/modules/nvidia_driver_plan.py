@@ -151,6 +151,9 @@ decision:
     needed:
       description: The oldest C(version) that will do, and C(why).
       type: dict
+    manager:
+      description: V(apt) or V(dnf).
+      type: str
     source:
       description: V(distribution) or V(nvidia).
       type: str

@@ -55,12 +55,13 @@ class _Decision:
             "schema": SCHEMA, "action": "none", "reasons": self.reasons, "refusal": None,
             "present": {"state": self.present.state, "version": self.present.version},
             "needed": {"version": None, "why": None},
-            "source": None, "branch": None, "version": None, "modules": None, "repository": None, "stream": None,
+            "manager": self.system.manager, "source": None, "branch": None, "version": None, "modules": None,
+            "repository": None, "stream": None,
             "version_lock": None, "packages": [], "headers": [], "blacklist": False, "files": [], "holds": [],
             "services": [], "reboot": {"needed": False, "allowed": bool(wishes["reboot"]), "why": None},
             "due": {
-                "configure": False, "key": False, "files": [], "packages": [], "initramfs": [], "holds": [], "services": [],
-                "restart": [], "modules": [],
+                "configure": False, "key": False, "files": [], "stream": False, "packages": [], "initramfs": [], "holds": [],
+                "services": [], "restart": [], "modules": [],
             },
         }  # fmt: skip
 
@@ -102,7 +103,14 @@ class _Decision:
                 return
         else:
             self.reasons.append(self.present.why)
+            if self.record is not None and self.record.get("complete") and self._nouveau and not self.wishes["install"]:
+                self._reboot("nouveau drives the card until the next boot")
+                return
         self._install(need)
+
+    @property
+    def _nouveau(self) -> bool:
+        return bool(self.look["nouveau"]) or any(card.get("driver") == "nouveau" for card in self.cards)
 
     def _asked_for_more(self) -> bool:
         """A newer branch or version than the one that works was named, and upgrading was allowed."""
@@ -134,8 +142,8 @@ class _Decision:
         wanted = [Package(name, "fabric", "driver", version) for name in names if name not in packages.OWN_VERSION]
         missing = [package for package in wanted if not self._has(package, 0)]
         self.answer.update(source=source, branch=branches.branch_of(version), version=version,
-                           packages=[dict(package._asdict()) for package in wanted])  # fmt: skip
-        self.answer["due"]["packages"] = [dict(package._asdict()) for package in missing]
+                           packages=[self._described(package) for package in wanted])  # fmt: skip
+        self.answer["due"]["packages"] = [self._described(package) for package in missing]
         unit = self.look["units"].get(files.FABRIC) or {}
         if not missing and unit.get("exists") and not (unit["enabled"] and unit["active"]):
             self.answer["services"] = self.answer["due"]["services"] = [files.FABRIC]
@@ -285,10 +293,11 @@ class _Decision:
             modules="open" if open_modules else "proprietary", repository=repository,
             stream=packages.stream(self.system, branch, open_modules),
             version_lock=packages.version_lock(self.system, branch),
-            packages=[dict(package._asdict()) for package in wanted],
+            packages=[self._described(package) for package in wanted],
             headers=[package.name for package in wanted if package.stage == "headers"],
         )  # fmt: skip
-        due["packages"] = [dict(package._asdict()) for package in missing]
+        # The fabric manager waits for the driver, whose version it has to have.
+        due["packages"] = [self._described(one) for one in missing if not (driver_missing and one.stage == "fabric")]
         if missing:
             held = sorted(name for name, entry in self._installed().items() if entry["held"])
             if held and self.record is None:
@@ -297,10 +306,13 @@ class _Decision:
             if away:
                 self._refuse(refusals.offline(away))
             due["configure"] = bool(self.look["interrupted"])
-            if repository and repository["key_url"] or repository and repository["key_file"]:
+            stream = answer["stream"]
+            enabled = self.look["files"].get(files.STREAM) or ""
+            due["stream"] = bool(stream) and "stream=%s\n" % str(stream).partition(":")[2] not in enabled
+            if repository and (repository["key_url"] or repository["key_file"]):
                 known = self.look["keys"].get(repository["key_path"])
                 due["key"] = not known or bool(repository["fingerprint"] and repository["fingerprint"] not in known)
-        nouveau = self.look["nouveau"] or any(card.get("driver") == "nouveau" for card in self.cards)
+        nouveau = self._nouveau
         answer["blacklist"] = nouveau or self.look["files"].get(files.BLACKLIST) is not None
         self._holds(due)
         complete = not missing and not due["holds"]
@@ -320,6 +332,9 @@ class _Decision:
             answer["action"] = action
         elif answer["reboot"]["needed"]:
             answer["action"] = "reboot"
+
+    def _described(self, package: Package) -> t.Dict[str, t.Any]:
+        return dict(package._asdict(), spec=packages.spec(self.system.manager, package))
 
     def _packages(self, source: str, branch: int, open_modules: bool) -> t.List[Package]:
         kernel, images = self.look["kernel"]["release"], self.look["kernel"]["images"]
@@ -419,7 +434,7 @@ class _Decision:
             # What is not loaded yet cannot be served: after the reboot the enabled unit starts by itself.
             if not unit["enabled"] or not (unit["active"] or answer["reboot"]["needed"]):
                 due["services"].append(name)
-            elif unit["stale"] and not answer["reboot"]["needed"]:
+            elif unit["active"] and not answer["reboot"]["needed"] and (unit["stale"] or files.DROP_IN % name in due["files"]):
                 due["restart"].append(name)
         if files.FABRIC in wanted and files.FABRIC not in answer["services"] and not missing:
             self.reasons.append("%s is installed without its unit: the NVLink fabric may not come up." % files.FABRIC)

@@ -19,8 +19,9 @@ BLACKLIST = "/etc/modprobe.d/gpufleet-nouveau.conf"
 PERSISTENCED = "nvidia-persistenced.service"
 FABRIC = "nvidia-fabricmanager.service"
 DROP_IN = "/etc/systemd/system/%s.d/gpufleet.conf"
+STREAM = "/etc/dnf/modules.d/nvidia-driver.module"  # dnf's own record of the stream that is enabled
 UNITS = (PERSISTENCED, FABRIC)
-PATHS = (RECORD, SOURCES_PATH, PREFERENCES, UNATTENDED, BLACKLIST, DROP_IN % PERSISTENCED)
+PATHS = (RECORD, SOURCES_PATH, PREFERENCES, UNATTENDED, BLACKLIST, DROP_IN % PERSISTENCED, STREAM)
 
 _HEAD = "%s Written by the role gpufleet.llm.nvidia_driver, which puts it right on every run.\n"
 

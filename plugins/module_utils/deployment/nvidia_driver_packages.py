@@ -118,6 +118,13 @@ def fabric(system: System, source: str, branch: int, nvlink5: bool) -> t.List[st
 OWN_VERSION = ("nvlsm", "libnvsdm")
 
 
+def spec(manager: str, package: Package) -> str:
+    """The package as its manager is asked for it. The revision behind the driver's version is the packager's."""
+    if package.version is None:
+        return package.name
+    return "%s=%s-*" % (package.name, package.version) if manager == "apt" else "%s-%s" % (package.name, package.version)
+
+
 def pin_name(system: System, source: str, branch: int) -> t.Optional[str]:
     if source == "nvidia" and system.manager == "apt" and branch >= PIN_FROM:
         return "nvidia-driver-pinning-%d" % branch
