@@ -112,7 +112,9 @@ look:
       description: Whether Secure Boot is on.
       type: bool
     units:
-      description: By name whether a service C(exists), is C(enabled), C(active) and C(stale), and its C(command).
+      description:
+        - By name whether a service C(exists), is C(enabled), C(active) and C(stale), whether systemd has C(unread) files of
+          it, and its C(command).
       type: dict
     vgpu:
       description: Whether a card is a vGPU that a hypervisor gave.

@@ -191,6 +191,10 @@ decision:
       description: Files with their content.
       type: list
       elements: dict
+    directories:
+      description: The directories that they are in.
+      type: list
+      elements: str
     holds:
       description: Packages that are kept at their version.
       type: list
@@ -199,6 +203,9 @@ decision:
       description: Services that run.
       type: list
       elements: str
+    daemon_reload:
+      description: Whether systemd has to read units again before it starts what is due.
+      type: bool
     reboot:
       description: Whether one is C(needed), C(why), and whether it is C(allowed).
       type: dict

@@ -121,12 +121,14 @@ def driver(version: str) -> list[dict]:
 def main(directory: str, kernel: str) -> None:
     place = pathlib.Path(directory)
     place.mkdir(parents=True, exist_ok=True)
-    home = place.with_name(place.name + "-key")  # beside what the hosts see
+    home = place.parents[1] / "nvidia_driver-key"  # not in the directory that the hosts see
     header = {"name": "linux-headers-" + kernel, "version": "1", "files": {"/lib/modules/%s/build/Makefile" % kernel: ""}}
+    # What an archive has under the same name, and newer: not to be mixed in.
+    decoy = {"name": "nvidia-persistenced", "version": "600.1-1"}
     built = {}
     for name in ("debian12", "debian13"):
         built = apt_repository.build(place / name / "x86_64", driver(OLD) + driver(NEW), origin="NVIDIA CUDA", home=home)
-    apt_repository.build(place / "distribution", [header], suite="stable", origin="Debian", home=home)
+    apt_repository.build(place / "distribution", [header, decoy], suite="stable", origin="Debian", home=home)
     (place / "fingerprint").write_text(built["fingerprint"], encoding="utf-8")
 
 

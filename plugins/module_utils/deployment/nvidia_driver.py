@@ -9,6 +9,7 @@ The same question is asked after each step: what is there is not due any more, s
 
 from __future__ import annotations
 
+import os.path
 import typing as t
 
 from . import nvidia_driver_branches as branches
@@ -57,8 +58,8 @@ class _Decision:
             "needed": {"version": None, "why": None},
             "manager": self.system.manager, "source": None, "branch": None, "version": None, "modules": None,
             "repository": None, "stream": None,
-            "version_lock": None, "packages": [], "headers": [], "blacklist": False, "files": [], "holds": [],
-            "services": [], "reboot": {"needed": False, "allowed": bool(wishes["reboot"]), "why": None},
+            "version_lock": None, "packages": [], "headers": [], "blacklist": False, "files": [], "directories": [], "holds": [],
+            "services": [], "daemon_reload": False, "reboot": {"needed": False, "allowed": bool(wishes["reboot"]), "why": None},
             "due": {
                 "configure": False, "key": False, "files": [], "stream": False, "packages": [], "initramfs": [], "holds": [],
                 "services": [], "restart": [], "modules": [],
@@ -318,6 +319,7 @@ class _Decision:
         complete = not missing and not due["holds"]
         answer["files"] = self._files(source, branch, open_modules, repository, complete)
         due["files"] = [one["path"] for one in answer["files"] if self.look["files"].get(one["path"]) != one["content"]]
+        answer["directories"] = sorted({os.path.dirname(one["path"]) for one in answer["files"]})
         if answer["blacklist"] and (files.BLACKLIST in due["files"] or self.look["initramfs"]["stale"]):
             due["initramfs"] = self.look["initramfs"]["command"]
         if not driver_missing:
@@ -396,7 +398,7 @@ class _Decision:
         if self.system.manager == "apt":
             if repository:
                 wanted.append(files.entry(repository["path"], files.sources(repository, self.look["architecture"])))
-            wanted.append(files.entry(files.PREFERENCES, files.preferences(source)))
+            wanted.append(files.entry(files.PREFERENCES, files.preferences(source, self.wishes["version"] or None)))
             if self.wishes["hold"]:
                 wanted.append(files.entry(files.UNATTENDED, files.UNATTENDED_TEXT))
         if self.answer["blacklist"]:
@@ -436,6 +438,8 @@ class _Decision:
                 due["services"].append(name)
             elif unit["active"] and not answer["reboot"]["needed"] and (unit["stale"] or files.DROP_IN % name in due["files"]):
                 due["restart"].append(name)
+            if name in due["services"] + due["restart"] and (unit["unread"] or files.DROP_IN % name in due["files"]):
+                answer["daemon_reload"] = True
         if files.FABRIC in wanted and files.FABRIC not in answer["services"] and not missing:
             self.reasons.append("%s is installed without its unit: the NVLink fabric may not come up." % files.FABRIC)
 

@@ -50,13 +50,20 @@ def sources(found: t.Mapping[str, t.Any], machine: str) -> str:
     return (_HEAD % "#") + "\n".join(lines) + "\n"
 
 
-def preferences(source: str) -> str:
-    """Driver packages from one source only. The container toolkit is in NVIDIA's repository too, and is not ours."""
-    toolkit = "Package: nvidia-container* libnvidia-container*\nPin: release l=%s\nPin-Priority: 100\n" % LABEL
-    driver = "Package: *nvidia* cuda-drivers* libcuda1 nvlsm libnvsdm*\nPin: release l=%s\nPin-Priority: %d\n" % (
-        LABEL, 600 if source == "nvidia" else -1
-    )  # fmt: skip
-    return (_HEAD % "#") + toolkit + "\n" + driver
+def preferences(source: str, version: t.Optional[str] = None) -> str:
+    """Driver packages from one source only, and of one version where that was asked for.
+
+    The other source's get -1 instead of one's own more than others: of the records that match, apt takes the first, and by
+    their names this file comes before the one of NVIDIA's pinning package, whose word on the branch has to count.
+    """
+    others = ("l=" + LABEL,) if source == "distribution" else ("o=Debian", "o=Debian Backports", "o=Ubuntu")
+    toolkits = "nvidia-container* libnvidia-container* nvidia-cuda-* nvidia-docker*"
+    names = "*nvidia* cuda-drivers* libcuda1 nvlsm libnvsdm*"
+    # The toolkits are no part of the driver: they come from where their own guides say, and from the other source at need.
+    records = [(toolkits, "release " + other, 100) for other in others] + [(names, "release " + other, -1) for other in others]
+    if version:
+        records.append((names, "version %s-*" % version, 1001))
+    return (_HEAD % "#") + "\n".join("Package: %s\nPin: %s\nPin-Priority: %d\n" % record for record in records)
 
 
 def record(source: str, branch: int, version: t.Optional[str], open_modules: bool, complete: bool) -> str:

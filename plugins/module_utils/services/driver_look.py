@@ -186,7 +186,8 @@ def _components(root: str) -> t.List[str]:
     for path in _apt_files(root):
         text = _text(path) or ""
         for line in text.splitlines():
-            match = re.match(r"^(?:deb\s+(?:\[[^\]]*\]\s*)?\S+\s+\S+|Components:)\s+(.+)$", line.strip())
+            plain = re.sub(r"\[[^\]]*\]", "", line.strip())
+            match = re.match(r"^(?:deb\s+\S+\s+\S+|Components:)\s+(.+)$", plain)
             found.update(match.group(1).split() if match else ())
     return sorted(found)
 
@@ -234,7 +235,7 @@ def _initramfs(root: str, release: str, blacklist: str) -> t.Dict[str, t.Any]:
 
 def _unit(name: str, ask: Ask, root: str) -> t.Dict[str, t.Any]:
     drop_in = "/etc/systemd/system/%s.d/gpufleet.conf" % name
-    nothing = {"exists": False, "enabled": False, "active": False, "stale": False, "command": None}
+    nothing = {"exists": False, "enabled": False, "active": False, "stale": False, "unread": False, "command": None}
     if not os.path.isdir(_at(root, "run/systemd/system")):
         return nothing
     files = [drop_in] if os.path.exists(_at(root, drop_in)) else []
@@ -248,5 +249,6 @@ def _unit(name: str, ask: Ask, root: str) -> t.Dict[str, t.Any]:
         "enabled": shown["UnitFileState"] in ("enabled", "static", "indirect", "generated"),
         "active": status["active"],
         "stale": status["stale"],
+        "unread": status["needs_daemon_reload"],
         "command": starts[-1].strip() if starts else None,
     }

@@ -7,7 +7,7 @@ import pytest
 
 YES = {"nvidia_driver_install": True}
 UPGRADE = {"nvidia_driver_install": True, "nvidia_driver_upgrade": True}
-CARD = "/sys/bus/pci/devices/0000:82:00.0"
+CARD = "/sys/bus/pci/devices/0000:61:00.0"
 
 
 def test_it_is_installed_and_waits_for_a_reboot(play, host):
@@ -40,7 +40,7 @@ def test_until_then_nothing_changes(play, host, extra):
 
 
 def test_after_the_reboot_it_works(play, host):
-    host.output("rm %s/driver && modprobe nvidia && systemctl start nvidia-persistenced nvidia-fabricmanager", CARD)
+    host.output("rm %s/driver && modprobe --all nvidia nvidia-uvm && systemctl start nvidia-persistenced nvidia-fabricmanager", CARD)
     run = play(**YES)
     assert run.rc == 0, run.text
     assert run.changed == 0

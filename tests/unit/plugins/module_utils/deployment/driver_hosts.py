@@ -43,8 +43,8 @@ def package(version: str, held: bool = False, installed: bool = True) -> dict:
     return {"version": version, "installed": installed, "broken": not installed, "held": held}
 
 
-def unit(enabled: bool = True, active: bool = True, command: t.Optional[str] = None, stale: bool = False) -> dict:
-    return {"exists": True, "enabled": enabled, "active": active, "stale": stale, "command": command}
+def unit(enabled: bool = True, active: bool = True, command: t.Optional[str] = None) -> dict:
+    return {"exists": True, "enabled": enabled, "active": active, "stale": False, "unread": False, "command": command}
 
 
 def host(

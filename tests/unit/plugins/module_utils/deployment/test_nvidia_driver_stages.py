@@ -212,7 +212,9 @@ def test_mixed_pre_turing_and_turing_share_the_proprietary_modules():
 def test_pins_leave_the_container_toolkit_alone():
     text = files.preferences("nvidia")
     assert text.index("nvidia-container*") < text.index("Package: *nvidia*")  # apt takes the first that matches
-    assert "Pin-Priority: -1" in files.preferences("distribution")
+    assert "Pin: release o=Ubuntu\nPin-Priority: -1\n" in text and "NVIDIA CUDA" not in text
+    assert "Pin: release l=NVIDIA CUDA\nPin-Priority: -1\n" in files.preferences("distribution")
+    assert files.preferences("nvidia", "580.95.05").endswith("Pin: version 580.95.05-*\nPin-Priority: 1001\n")
 
 
 def test_sources_of_a_repository():
@@ -227,3 +229,30 @@ def test_sources_of_a_repository():
     assert decision["repository"]["key_url"].endswith("/debian13/x86_64/8793F200.pub")
     arm = nvidia_driver.decide(*host("ubuntu24", "GH200", architecture="aarch64"), dict(YES, source="nvidia"))
     assert arm["repository"]["uri"].endswith("/ubuntu2404/sbsa/")
+
+
+COMMAND = "/usr/bin/nvidia-persistenced --no-persistence-mode"
+
+
+@pytest.mark.parametrize(
+    "active, written, unread, services, restart, reload",
+    [
+        (False, False, False, True, False, True),  # the drop-in comes, and then the start
+        (True, False, False, False, True, True),  # the package started it without the drop-in
+        (False, True, True, True, False, True),  # killed after the drop-in was written
+        (False, True, False, True, False, False),  # killed after systemd read it
+        (True, True, False, False, False, False),
+    ],
+)
+def test_the_persistence_daemon_and_its_drop_in(active, written, unread, services, restart, reload):
+    playing = Playing()
+    playing.packages(playing.decide(), "pin", "headers", "driver")
+    playing.packages(playing.decide(), "fabric")
+    name, drop_in = files.PERSISTENCED, files.DROP_IN % files.PERSISTENCED
+    playing.look["units"][name] = dict(unit(active=active, command=COMMAND), unread=unread)
+    if written:
+        playing.look["files"][drop_in] = files.persistence(COMMAND)
+    decision = playing.decide()
+    assert (name in decision["due"]["services"], name in decision["due"]["restart"]) == (services, restart)
+    playing.look["units"][files.FABRIC] = unit()
+    assert playing.decide()["daemon_reload"] is reload
