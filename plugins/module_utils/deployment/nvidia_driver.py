@@ -383,7 +383,8 @@ class _Decision:
         return None
 
     def _has(self, package: Package, branch: int) -> bool:
-        entry = self.look["packages"].get(package.name)
+        names = (package.name, packages.OTHER_NAMES.get(package.name, ""))
+        entry = next((self.look["packages"][name] for name in names if name in self.look["packages"]), None)
         if entry is None or not entry["installed"]:
             return False
         version = packages.upstream(entry["version"])

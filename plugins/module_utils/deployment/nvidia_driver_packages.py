@@ -114,6 +114,8 @@ def fabric(system: System, source: str, branch: int, nvlink5: bool) -> t.List[st
     return [name] + (["nvlsm", "libnvsdm"] if nvlink5 else [])
 
 
+# What rpm repositories call it differs, and not by branch: the role asks dnf which of the two there is.
+OTHER_NAMES = {"nvidia-fabric-manager": "nvidia-fabricmanager"}
 # What has a version of its own and not the driver's.
 OWN_VERSION = ("nvlsm", "libnvsdm")
 
