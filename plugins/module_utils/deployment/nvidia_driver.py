@@ -81,8 +81,11 @@ class _Decision:
         if problems:
             self._refuse(refusals.wishes(problems))
         if not self.cards:
-            said = "All its NVIDIA cards are set aside for virtual machines (vfio-pci)." if self.set_aside else (
-                "The host has no NVIDIA card on its PCI bus.")  # fmt: skip
+            said = "The host has no NVIDIA card on its PCI bus."
+            if self.set_aside:
+                said = "All its NVIDIA cards are set aside for virtual machines (vfio-pci)."
+            elif self.hardware["environment"] == "wsl":
+                said = "In WSL a GPU shows through the driver of Windows, and none shows."
             self.reasons.append(said + " There is nothing for a driver to do.")
             return
         need = branches.needed(self.wishes["minimum"], self.wishes["engines"], self.generations)
@@ -247,7 +250,8 @@ class _Decision:
     def _begun(self, source: str, limit: branches.Limits, need: branches.Need) -> int:
         """The branch of packages that are there already, where it will do; 0 otherwise."""
         versions = [packages.upstream(entry["version"]) for entry in self._installed().values()]
-        there = [branches.branch_of(text) for text in versions if branches.branch_of(text) >= 300]
+        # (Not all that goes with the driver counts as the driver does: nvidia-kernel-common is of 20220217.)
+        there = [branches.branch_of(text) for text in versions if 300 <= branches.branch_of(text) < 1000]
         if self.record is not None and not self.record.get("complete"):
             there = [int(self.record["branch"])]
         branch = max(there) if there else 0
@@ -288,6 +292,9 @@ class _Decision:
         repository = packages.repository(self.system, source, self.look["architecture"], self.wishes, self.look)
         wanted = self._packages(source, branch, open_modules)
         missing = [package for package in wanted if not self._has(package, branch)]
+        if self.present.state == "works" and action == "install" and (self.record or {}).get("complete"):
+            # It works: only what goes beside it may still be missing, and never the headers of a kernel that has its module.
+            missing = [package for package in missing if package.stage == "fabric"]
         driver_missing = any(package.stage != "fabric" for package in missing)
         answer.update(
             source=source, branch=branch, version=self._driver_version(wanted) or self.wishes["version"] or None,

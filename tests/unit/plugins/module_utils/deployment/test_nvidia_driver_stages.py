@@ -92,22 +92,40 @@ def test_from_nothing_to_nothing_due():
 
 def test_a_second_run_needs_no_permission():
     """What is complete stays so when nvidia_driver_install is taken back."""
-    playing = Playing()
+    playing = complete()
+    assert playing.decide(install=False)["action"] == "none"
+    for name in playing.look["packages"]:  # somebody undid the holds: not put right without permission
+        playing.look["packages"][name]["held"] = False
+    assert playing.decide(install=False)["action"] == "none"
+    assert playing.decide()["due"]["holds"]
+
+
+def complete(**more):
+    playing = Playing(**more)
     for _step in range(5):
         decision = playing.decide()
-        if decision["repository"]:
-            playing.key(decision)
         playing.files(decision)
         playing.packages(decision, "pin", "headers", "driver", "fabric")
         decision = playing.decide()
         playing.hold(decision)
         playing.load()
         playing.start(decision)
-    assert playing.decide(install=False)["action"] == "none"
-    for name in playing.look["packages"]:  # somebody undid the holds: not put right without permission
-        playing.look["packages"][name]["held"] = False
-    assert playing.decide(install=False)["action"] == "none"
-    assert playing.decide()["due"]["holds"]
+    return playing
+
+
+def test_a_new_kernel_whose_module_is_there_is_no_work():
+    """Headers that only the next build needs are not fetched for a driver that works, on an offline host least of all."""
+    playing = complete()
+    playing.look["kernel"]["release"] = "6.12.99+deb13-amd64"
+    assert playing.decide(offline=True)["action"] == "none"
+    del playing.look["packages"]["nvidia-fabricmanager"]
+    assert [one["spec"] for one in playing.decide()["due"]["packages"]] == ["nvidia-fabricmanager=580.95.05-*"]
+
+
+def test_what_is_not_numbered_as_the_driver_says_no_branch():
+    hardware, look = host("debian12", "A100", components=["contrib", "non-free"], packages={
+        "nvidia-kernel-common": package("20220217+3~deb12u1"), "nvidia-driver": package("535.216.03-1~deb12u1")})  # fmt: skip
+    assert nvidia_driver.decide(hardware, look, dict(YES, engines={"vllm": "0.33.0+cu129"}))["branch"] == 535
 
 
 @pytest.mark.parametrize("stage", ["key", "files", "pin", "headers", "driver", "fabric", "hold", "load", "start"])

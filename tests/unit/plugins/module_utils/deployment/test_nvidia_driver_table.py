@@ -25,6 +25,7 @@ CANONICAL_580 = {
 DECISIONS = {
     # --- nothing to do
     "no card": (host("debian13"), YES, "none", [], None, False),
+    "WSL without a driver of Windows": (host("ubuntu24", environment="wsl"), YES, "none", [], None, False),
     "all cards set aside": (host("debian13", "H100", bound="vfio-pci"), YES, "none", [], None, False),
     "works, vLLM": (host("ubuntu24", "H100", driver="580.95.05"), {}, "none", [], None, False),
     "works, and may install": (host("ubuntu24", "H100", driver="590.48.01"), UPGRADE, "none", [], None, False),
