@@ -131,7 +131,7 @@ class _Decision:
         if self.record is not None and self.record.get("branch") == branches.branch_of(version):
             if not self.wishes["install"]:
                 if not self.record.get("complete"):
-                    self.reasons.append("This role began to install it and was interrupted; nvidia_driver_install: true completes it.")
+                    self.reasons.append("This role was interrupted when it installed it: nvidia_driver_install completes it.")
                 return
             self._finish(self.record["source"], int(self.record["branch"]), self.record.get("modules") == "open")
         elif any("NVLink fabric" in str(card.get("problem")) for card in self.cards):
@@ -145,8 +145,8 @@ class _Decision:
             self._refuse(refusals.fabric(version, bool(names) and not self.look["runfile"]))
         wanted = [Package(name, "fabric", "driver", version) for name in names if name not in packages.OWN_VERSION]
         missing = [package for package in wanted if not self._has(package, 0)]
-        self.answer.update(source=source, branch=branches.branch_of(version), version=version,
-                           packages=[self._described(package) for package in wanted])  # fmt: skip
+        self.answer.update(source=source, branch=branches.branch_of(version), version=version)
+        self.answer["packages"] = [self._described(package) for package in wanted]
         self.answer["due"]["packages"] = [self._described(package) for package in missing]
         unit = self.look["units"].get(files.FABRIC) or {}
         if not missing and unit.get("exists") and not (unit["enabled"] and unit["active"]):
@@ -289,15 +289,17 @@ class _Decision:
     def _finish(self, source: str, branch: int, open_modules: bool, action: str = "install") -> None:
         """What there shall be, and what of it is not there."""
         answer, due = self.answer, self.answer["due"]
-        repository = packages.repository(self.system, source, self.look["architecture"], self.wishes, self.look)
+        repository = packages.repository(self.system, source, self.wishes, self.look)
         wanted = self._packages(source, branch, open_modules)
         missing = [package for package in wanted if not self._has(package, branch)]
         if self.present.state == "works" and action == "install" and (self.record or {}).get("complete"):
             # It works: only what goes beside it may still be missing, and never the headers of a kernel that has its module.
             missing = [package for package in missing if package.stage == "fabric"]
+            repository = repository if missing else None
         driver_missing = any(package.stage != "fabric" for package in missing)
+        answer.update(source=source, branch=branch)
         answer.update(
-            source=source, branch=branch, version=self._driver_version(wanted) or self.wishes["version"] or None,
+            version=self._driver_version(wanted) or self.wishes["version"] or None,
             modules="open" if open_modules else "proprietary", repository=repository,
             stream=packages.stream(self.system, branch, open_modules),
             version_lock=packages.version_lock(self.system, branch),
@@ -343,7 +345,7 @@ class _Decision:
             answer["action"] = "reboot"
 
     def _described(self, package: Package) -> t.Dict[str, t.Any]:
-        return dict(package._asdict(), spec=packages.spec(self.system.manager, package))
+        return dict(package._asdict(), spec=packages.spec(self.system.manager, package, self.answer["branch"]))
 
     def _packages(self, source: str, branch: int, open_modules: bool) -> t.List[Package]:
         kernel, images = self.look["kernel"]["release"], self.look["kernel"]["images"]

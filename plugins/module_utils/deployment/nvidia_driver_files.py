@@ -25,7 +25,11 @@ PATHS = (RECORD, SOURCES_PATH, PREFERENCES, UNATTENDED, BLACKLIST, DROP_IN % PER
 
 _HEAD = "%s Written by the role gpufleet.llm.nvidia_driver, which puts it right on every run.\n"
 
-NOUVEAU = (_HEAD % "#") + "# nouveau and NVIDIA's driver cannot drive the same card.\nblacklist nouveau\noptions nouveau modeset=0\n"
+NOUVEAU = (
+    (_HEAD % "#")
+    + "# nouveau and NVIDIA's driver cannot drive the same card.\n"
+    + "blacklist nouveau\noptions nouveau modeset=0\n"
+)
 
 UNATTENDED_TEXT = (
     (_HEAD % "//")

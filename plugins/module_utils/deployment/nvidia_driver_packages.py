@@ -120,11 +120,15 @@ OTHER_NAMES = {"nvidia-fabric-manager": "nvidia-fabricmanager"}
 OWN_VERSION = ("nvlsm", "libnvsdm")
 
 
-def spec(manager: str, package: Package) -> str:
-    """The package as its manager is asked for it. The revision behind the driver's version is the packager's."""
-    if package.version is None:
-        return package.name
-    return "%s=%s-*" % (package.name, package.version) if manager == "apt" else "%s-%s" % (package.name, package.version)
+def spec(manager: str, package: Package, branch: int) -> str:
+    """The package as its manager is asked for it. The revision behind the driver's version is the packager's.
+
+    A name without a branch says it here: apt leaves what is installed as it is, and one that pinned wrongly must not pass.
+    """
+    if manager == "apt":
+        version = "%s-*" % package.version if package.version else "%d.*" % branch if package.rule == "branch" else None
+        return "%s=%s" % (package.name, version) if version else package.name
+    return "%s-%s" % (package.name, package.version) if package.version else package.name
 
 
 def pin_name(system: System, source: str, branch: int) -> t.Optional[str]:
@@ -145,7 +149,9 @@ def version_lock(system: System, branch: int) -> t.Optional[str]:
     return "*nvidia*%d*" % branch if system.family == "rhel" and system.version == "10" else None
 
 
-def repository(system: System, source: str, machine: str, wishes: t.Mapping[str, t.Any], look: t.Mapping[str, t.Any]) -> t.Optional[dict]:
+def repository(
+    system: System, source: str, wishes: t.Mapping[str, t.Any], look: t.Mapping[str, t.Any]
+) -> t.Optional[dict]:
     """The repository that is to be configured; None where the host has it already.
 
     Not the package cuda-keyring, which guides install for this: it would have to be trusted before any key is, it names
@@ -168,7 +174,7 @@ def repository(system: System, source: str, machine: str, wishes: t.Mapping[str,
             "path": SOURCES_PATH,
         }
     name = "%s%s" % (system.family, system.version.replace(".", ""))
-    processor = {"x86_64": "x86_64", "aarch64": "sbsa"}[machine]
+    processor = {"x86_64": "x86_64", "aarch64": "sbsa"}[look["architecture"]]
     uri = "%s/%s/%s" % (wishes["repository_url"].rstrip("/"), name, processor)
     key, fingerprint = _KEYS.get((system.family, system.version)) or _KEYS[(system.family, "")]
     own = (SOURCES_PATH, "/etc/yum.repos.d/gpufleet-nvidia-driver.repo")

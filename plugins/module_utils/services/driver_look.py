@@ -22,7 +22,9 @@ VARIABLES = "sys/firmware/efi/efivars/%s"
 SECURE_BOOT = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 SHIM_STATE = "MokSBStateRT-605dab50-e046-4300-abb6-3dd810dd8b23"
 LIBRARIES = ("usr/lib/*-linux-gnu", "usr/lib/*-linux-gnu/nvidia/current", "usr/lib64", "usr/lib")
-PACKAGES = re.compile(r"nvidia|cuda-drivers|libcuda1|nvlsm|libnvsdm|^linux-headers-|^kernel-devel|^dkms$|^epel-release$|versionlock$")
+PACKAGES = re.compile(
+    r"nvidia|cuda-drivers|libcuda1|nvlsm|libnvsdm|^linux-headers-|^kernel-devel|^dkms$|^epel-release$|versionlock$"
+)
 IMAGE_META = re.compile(r"^linux-image-([a-z][\w.-]*)$")
 TIMEOUT = 60
 
@@ -30,7 +32,12 @@ Ask = t.Callable[[t.List[str]], str]
 
 
 def look(
-    paths: t.Sequence[str], keys: t.Sequence[str], units: t.Sequence[str], blacklist: str, root: str = "/", ask: Ask = systemd_unit.run
+    paths: t.Sequence[str],
+    keys: t.Sequence[str],
+    units: t.Sequence[str],
+    blacklist: str,
+    root: str = "/",
+    ask: Ask = systemd_unit.run,
 ) -> t.Dict[str, t.Any]:
     """``paths`` are returned with their text, ``keys`` with their fingerprints, ``units`` with what systemd says."""
     release = os.uname().release if root == "/" else pci.read(_at(root, "proc/sys/kernel/osrelease")) or ""

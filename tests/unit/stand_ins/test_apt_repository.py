@@ -28,15 +28,17 @@ TOOL = {
 @pytest.mark.parametrize("suite, index", [(None, "."), ("stable", "dists/stable")])
 def test_a_repository_that_apt_takes(tmp_path, suite, index):
     place = tmp_path / "repository"
-    made = apt_repository.build(place, [TOOL, {"name": "base", "version": "1"}], suite=suite, origin="NVIDIA CUDA", home=tmp_path / "home")
+    wish = {"packages": [TOOL, {"name": "base", "version": "1"}], "suite": suite, "origin": "NVIDIA CUDA"}
+    made = apt_repository.build(place, **wish, home=tmp_path / "home")
     assert made["changed"] is True
-    assert apt_repository.build(place, [TOOL, {"name": "base", "version": "1"}], suite=suite, origin="NVIDIA CUDA")["changed"] is False
+    assert apt_repository.build(place, **wish)["changed"] is False
     key = (place / "key.asc").read_bytes()
     assert openpgp.fingerprints(key) == [made["fingerprint"]]
-    subprocess.run(["gpg", "--homedir", str(tmp_path / "home"), "--yes", "--dearmor", "--output", str(tmp_path / "key.gpg"), str(place / "key.asc")],
-                   check=True, capture_output=True)  # fmt: skip
+    keyring = str(tmp_path / "key.gpg")
+    dearmor = ["gpg", "--homedir", str(tmp_path / "home"), "--dearmor", "--output", keyring, str(place / "key.asc")]
+    subprocess.run(dearmor, check=True, capture_output=True)
     release = (place / index / "Release").read_text()
-    subprocess.run(["gpgv", "--keyring", str(tmp_path / "key.gpg"), str(place / index / "InRelease")], check=True, capture_output=True)
+    subprocess.run(["gpgv", "--keyring", keyring, str(place / index / "InRelease")], check=True, capture_output=True)
     assert "Label: NVIDIA CUDA\n" in release
     for digest, size, path in re.findall(r"^ (\w+) (\d+) (\S+)$", release, re.M):
         content = (place / index / path).read_bytes()

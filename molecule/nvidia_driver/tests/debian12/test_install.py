@@ -86,7 +86,9 @@ def test_the_persistence_daemon_keeps_the_card_awake(host):
     assert "--verbose --persistence-mode" in command and "--no-persistence-mode" not in command
 
 
-@pytest.mark.parametrize("extra", [YES, {}, dict(YES, nvidia_driver_upgrade=True)], ids=["again", "without permission", "upgrade"])
+@pytest.mark.parametrize(
+    "extra", [YES, {}, dict(YES, nvidia_driver_upgrade=True)], ids=["again", "without permission", "upgrade"]
+)
 def test_a_second_run_is_a_look(play, host, extra):
     before, asked = host.touched(), len(host.requests())
     run = play(**extra)
@@ -101,7 +103,7 @@ def test_the_playbook_sees_every_card(playbooks, host):
     assert run.rc == 0, run.text
     assert run.changed == 0
     assert "See that the driver lists every card of the PCI bus" in run.text
-    host.output("cd /sys/bus/pci/devices && mkdir 0000:62:00.0 && cp 0000:61:00.0/vendor 0000:61:00.0/device 0000:61:00.0/class 0000:62:00.0/")
+    host.output("cd /sys/bus/pci/devices && mkdir 0000:62:00.0 && cd 0000:61:00.0 && cp vendor device class ../0000:62:00.0/")
     run = playbooks.run(playbook="playbook.yml", **YES)
     host.output("rm -r /sys/bus/pci/devices/0000:62:00.0")
     assert run.rc != 0

@@ -63,7 +63,7 @@ def test_a_driver_that_works_is_left_alone_whoever_installed_it(play, host):
     [
         ({}, "Driver 580.95.05 is present, and 590 is needed: nvidia_driver_minimum is 590. Nothing was changed."),
         (YES, "nvidia_driver_upgrade: true"),
-        (UPGRADE, "Somebody holds driver packages at their versions: nvidia-driver-pinning-580"),
+        (UPGRADE, "Somebody holds driver packages at their versions: nvidia-driver-cuda, nvidia-driver-pinning-580"),
     ],
     ids=["nothing allowed", "install allowed", "held"],
 )

@@ -92,15 +92,18 @@ def test_what_is_not_the_key_is_never_written(site, tmp_path, path, fingerprint,
 
 def test_the_module_itself_and_content_instead_of_a_url(tmp_path):
     options = {"content": KEY, "dest": str(tmp_path / "a.asc"), "fingerprint": FINGERPRINT}
-    done = subprocess.run(
-        [sys.executable, signing_key.__file__], input=json.dumps(options), capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, signing_key.__file__]
+    done = subprocess.run(command, input=json.dumps(options), capture_output=True, text=True, timeout=60, check=False)
     answer = json.loads(done.stdout)
     assert answer["changed"] is True and answer["fingerprints"] == [FINGERPRINT]
     assert (tmp_path / "a.asc").read_text() == KEY
 
 
-@pytest.mark.parametrize("content", [KEY.encode(), BINARY, KEY.replace("\n", "\r\n").encode(), KEY.replace("\n\n", "\nVersion: 1\n\n").encode()])
+@pytest.mark.parametrize(
+    "content",
+    [KEY.encode(), BINARY, KEY.replace("\n", "\r\n").encode(), KEY.replace("\n\n", "\nVersion: 1\n\n").encode()],
+    ids=["armoured", "binary", "from Windows", "with a header"],
+)
 def test_fingerprints(content):
     assert openpgp.fingerprints(content) == [FINGERPRINT]
 
@@ -109,7 +112,9 @@ def test_two_keys_in_a_file():
     assert openpgp.fingerprints((KEY + KEY).encode()) == [FINGERPRINT, FINGERPRINT]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x99", b"\x99\x00", BINARY[:40], b"\x00\x01", b"\xc6\xff\xff\xff\xff\xff", b"\xd1\x01x"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x99", b"\x99\x00", BINARY[:40], b"\x00\x01", b"\xc6\xff\xff\xff\xff\xff", b"\xd1\x01x"]
+)
 def test_no_key(content):
     with pytest.raises(GpufleetError, match="not an OpenPGP key"):
         openpgp.fingerprints(content)

@@ -16,10 +16,26 @@ YES = {"install": True}
 UPGRADE = {"install": True, "upgrade": True}
 OLLAMA = {"engines": {"ollama": "0.33.2"}}
 OLD_WHEEL = {"engines": {"vllm": "0.33.0+cu129"}}
+NOT_STARTED = "The NVLink fabric is not started"
+HEADERS_24 = ["linux-headers-6.8.0-88-generic", "linux-headers-generic"]
 CANONICAL_580 = {
     "nvidia-headless-580-server-open": package("580.95.05-0ubuntu0.24.04.1"),
     "nvidia-utils-580-server": package("580.95.05-0ubuntu0.24.04.1"),
 }
+
+
+def without_fabric(both):
+    """The host whose cards wait for their fabric manager."""
+    for card in both[0]["accelerators"]:
+        card.update(usable=False, problem=NOT_STARTED)
+    return both
+
+
+def with_another(both, name):
+    """The host with one more card, which its driver does not drive."""
+    more = host("debian12", "A100", name)[0]["accelerators"][1:]
+    return dict(both[0], accelerators=both[0]["accelerators"] + more), both[1]
+
 
 # host, wishes, action, packages in order, repository, reboot
 DECISIONS = {
@@ -33,9 +49,11 @@ DECISIONS = {
     "works, held by the admin": (
         host("ubuntu22", "A100", driver="580.1.2", packages={"nvidia-utils-580-server": package("580.1.2-0", held=True)}),
         UPGRADE, "none", [], None, False),
-    "works under Secure Boot": (host("debian12", "L40S", driver="580.95.05", secure_boot=True), YES, "none", [], None, False),
+    "works under Secure Boot": (
+        host("debian12", "L40S", driver="580.95.05", secure_boot=True), YES, "none", [], None, False),
     "works on an unknown distribution": (host("sles15", "H100", driver="580.95.05"), {}, "none", [], None, False),
-    "works in a container": (host("debian12", "H100", driver="580.95.05", environment="container"), {}, "none", [], None, False),
+    "works in a container": (
+        host("debian12", "H100", driver="580.95.05", environment="container"), {}, "none", [], None, False),
     "works in WSL": (host("ubuntu24", "RTX 5090", driver="581.29", environment="wsl"), YES, "none", [], None, False),
     "535, and a CUDA 12 wheel": (host("debian12", "A100", driver="535.216.03"), OLD_WHEEL, "none", [], None, False),
     "550 does for Ollama": (host("debian13", "T4", driver="550.163.01"), OLLAMA, "none", [], None, False),
@@ -44,7 +62,7 @@ DECISIONS = {
     # --- install: Ubuntu's own packages
     "Ubuntu 24.04, Hopper": (
         host("ubuntu24", "H100"), YES, "install",
-        ["linux-headers-6.8.0-88-generic", "linux-headers-generic", "nvidia-headless-580-server-open", "nvidia-utils-580-server"],
+        [*HEADERS_24, "nvidia-headless-580-server-open", "nvidia-utils-580-server"],
         None, False),
     "Ubuntu 22.04, Volta: proprietary, 580 at most": (
         host("ubuntu22", "V100"), YES, "install",
@@ -62,16 +80,16 @@ DECISIONS = {
         None, False),
     "Ubuntu 24.04, nouveau holds the card": (
         host("ubuntu24", "T4", bound="nouveau"), YES, "install",
-        ["linux-headers-6.8.0-88-generic", "linux-headers-generic", "nvidia-headless-580-server-open", "nvidia-utils-580-server"],
+        [*HEADERS_24, "nvidia-headless-580-server-open", "nvidia-utils-580-server"],
         None, True),
     "Ubuntu 24.04, NVSwitches": (
         host("ubuntu24", "H100", "H100", switches=4), YES, "install",
-        ["linux-headers-6.8.0-88-generic", "linux-headers-generic", "nvidia-headless-580-server-open", "nvidia-utils-580-server",
+        [*HEADERS_24, "nvidia-headless-580-server-open", "nvidia-utils-580-server",
          "nvidia-fabricmanager-580", "libnvidia-nscq-580"],
         None, False),
     "Ubuntu 24.04, 590 is asked for": (
         host("ubuntu24", "H100"), dict(YES, minimum="590"), "install",
-        ["linux-headers-6.8.0-88-generic", "linux-headers-generic", "nvidia-headless-590-server-open", "nvidia-utils-590-server"],
+        [*HEADERS_24, "nvidia-headless-590-server-open", "nvidia-utils-590-server"],
         None, False),
     "Ubuntu 20.04, a CUDA 12 wheel": (
         host("ubuntu20", "A100"), dict(YES, **OLD_WHEEL), "install",
@@ -154,7 +172,7 @@ DECISIONS = {
             "nvidia-headless-570-server-open": package("570.133.20-0ubuntu0.24.04.1"),
             "nvidia-utils-570-server": package("570.133.20-0ubuntu0.24.04.1")}),
         UPGRADE, "upgrade",
-        ["linux-headers-6.8.0-88-generic", "linux-headers-generic", "nvidia-headless-580-server-open", "nvidia-utils-580-server"],
+        [*HEADERS_24, "nvidia-headless-580-server-open", "nvidia-utils-580-server"],
         None, True),
     "Debian 12, 570 of NVIDIA's to 580": (
         host("debian12", "H100", driver="570.133.20", packages={"nvidia-open-570": package("570.133.20-1")}),
@@ -162,8 +180,8 @@ DECISIONS = {
         ["nvidia-driver-pinning-580", "linux-headers-6.1.0-41-amd64", "linux-headers-amd64", "nvidia-open"],
         CUDA % "debian12", True),
     "560 does not drive a Blackwell that was added": (
-        (lambda both: (dict(both[0], accelerators=both[0]["accelerators"] + host("debian12", "A100", "RTX 5090")[0]["accelerators"][1:]),
-                       both[1]))(host("debian12", "A100", driver="565.57.01", packages={"nvidia-open-565": package("565.57.01-1")})),
+        with_another(
+            host("debian12", "A100", driver="565.57.01", packages={"nvidia-open-565": package("565.57.01-1")}), "RTX 5090"),
         dict(UPGRADE, **OLLAMA), "upgrade",
         ["nvidia-driver-pinning-580", "linux-headers-6.1.0-41-amd64", "linux-headers-amd64", "nvidia-open"],
         CUDA % "debian12", True),
@@ -174,8 +192,7 @@ DECISIONS = {
         {}, "reboot", [], None, True),
     # --- the fabric manager beside a driver that somebody else installed
     "works, but the fabric is not up": (
-        (lambda both: ([card.update(usable=False, problem="The NVLink fabric is not started") for card in both[0]["accelerators"]],
-                       both)[1])(host("ubuntu24", "H100", "H100", driver="580.95.05", switches=4, packages=CANONICAL_580)),
+        without_fabric(host("ubuntu24", "H100", "H100", driver="580.95.05", switches=4, packages=CANONICAL_580)),
         YES, "install", ["nvidia-fabricmanager-580", "libnvidia-nscq-580"], None, False),
 }  # fmt: skip
 
@@ -243,8 +260,7 @@ REFUSALS = {
         host("debian13", "H100"), dict(YES, version="590.48.01", branch="580"), "wishes", "not of branch 580"),
     "an engine nobody knows": (host("debian13", "H100"), dict(YES, engines={"sglang": ""}), "wishes", "vllm and ollama"),
     "the fabric is not up, nothing allowed": (
-        (lambda both: ([card.update(usable=False, problem="The NVLink fabric is not started") for card in both[0]["accelerators"]],
-                       both)[1])(host("ubuntu24", "H100", "H100", driver="580.95.05", switches=4, packages=CANONICAL_580)),
+        without_fabric(host("ubuntu24", "H100", "H100", driver="580.95.05", switches=4, packages=CANONICAL_580)),
         {}, "fabric", "error 802"),
 }  # fmt: skip
 

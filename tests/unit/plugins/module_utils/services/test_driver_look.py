@@ -22,8 +22,8 @@ sys/module/nouveau/refcnt = 0
 usr/lib/x86_64-linux-gnu/libnvidia-ml.so.580.105.08 = x
 usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1 -> libnvidia-ml.so.580.105.08
 etc/apt/sources.list = deb http://archive.ubuntu.com/ubuntu noble main restricted\n# deb http://x y z
-etc/apt/sources.list.d/cuda.list = deb [signed-by=/usr/share/keyrings/cuda.gpg] https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/ /
-etc/apt/sources.list.d/more.sources = Types: deb\nURIs: http://security.ubuntu.com/ubuntu\nSuites: noble-security\nComponents: main universe
+etc/apt/sources.list.d/cuda.list = deb [signed-by=/x.gpg] https://mirror.example.com/cuda/repos/ubuntu2404/x86_64/ /
+etc/apt/sources.list.d/more.sources = Types: deb\nURIs: http://security.ubuntu.com/ubuntu\nSuites: n\nComponents: main universe
 run/reboot-required = *** System restart required ***
 boot/initrd.img-6.8.0-88-generic = x
 etc/modprobe.d/no.conf = blacklist nouveau
@@ -66,7 +66,8 @@ def root(tmp_path: Path) -> str:
 
 
 def test_a_host_with_apt(root):
-    seen = driver_look.look(["/run/reboot-required", "/none"], ["/etc/os-release"], ["a.service"], "/etc/modprobe.d/no.conf", root)
+    paths = ["/run/reboot-required", "/none"]
+    seen = driver_look.look(paths, ["/etc/os-release"], ["a.service"], "/etc/modprobe.d/no.conf", root)
     assert seen["distribution"] == {"id": "ubuntu", "version_id": "24.04", "codename": "noble", "name": "Ubuntu 24.04.3 LTS"}
     assert seen["kernel"] == {"release": "6.8.0-88-generic", "headers": True, "images": ["generic"]}
     assert seen["module"] == {"version": "580.95.05", "kind": "open"}
@@ -79,7 +80,7 @@ def test_a_host_with_apt(root):
     assert seen["components"] == ["main", "restricted", "universe"]
     assert [entry["uri"] for entry in seen["repositories"]] == [
         "http://archive.ubuntu.com/ubuntu",
-        "https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/",
+        "https://mirror.example.com/cuda/repos/ubuntu2404/x86_64/",
         "http://security.ubuntu.com/ubuntu",
     ]
     assert seen["repositories"][1]["path"] == "/etc/apt/sources.list.d/cuda.list"
@@ -101,7 +102,9 @@ etc/dnf/plugins/versionlock.list = # Added lock\nnvidia-open-3:580.95.05-1.el9.*
         tmp_path,
     )
     monkeypatch.setattr(driver_look.command, "find", lambda name: "/usr/bin/" + name)
-    answers = "nvidia-open\t580.95.05-1.el9.noarch\nkernel-devel\t5.14.0-570.el9.x86_64\nkernel-devel\t5.14.0-1.el9.x86_64\nbash\t5\n"
+    answers = "nvidia-open\t580.95.05-1.el9.noarch\nbash\t5\n" + (
+        "kernel-devel\t5.14.0-570.el9.x86_64\nkernel-devel\t5.14.0-1.el9.x86_64\n"
+    )
     seen = driver_look.look([], [], [], "/none", str(tmp_path), lambda argv: answers)
     assert sorted(seen["packages"]) == ["kernel-devel-5.14.0-1.el9.x86_64", "kernel-devel-5.14.0-570.el9.x86_64", "nvidia-open"]
     assert seen["packages"]["nvidia-open"]["held"] is True
