@@ -22,7 +22,8 @@ options:
     type: str
   fingerprints:
     description:
-      - The key has to be one of these, in hexadecimal digits with or without spaces. Any is accepted when the list is empty.
+      - The keys in the file have to be of these, in hexadecimal digits with or without spaces. Any is accepted when the list is
+        empty.
       - With O(state=absent), the keys to take out.
     type: list
     elements: str
@@ -41,7 +42,7 @@ options:
     type: int
     default: 30
   url:
-    description: Where the key is. Not asked when the file has a key with one of O(fingerprints) already.
+    description: Where the key is. Not asked when the file has a key, and none but those of O(fingerprints), already.
     type: str
 extends_documentation_fragment:
   - gpufleet.llm.attributes

@@ -27,7 +27,7 @@ def ensure(
     """What was there, and what is there now; the same when nothing was to do."""
     names = plain(wanted)
     before = _state(path)
-    if url and names and set(before["fingerprints"]) & set(names) and before["mode"] == 0o644:
+    if url and before["fingerprints"] and before["mode"] == 0o644 and not _others(before["fingerprints"], names):
         return before, before
     if url and check_mode:
         return before, {"shown": ["the key from %s" % url], "fingerprints": [], "mode": 0o644, "text": None}
@@ -37,9 +37,10 @@ def ensure(
         found = openpgp.fingerprints(data)
     except GpufleetError as error:
         raise GpufleetError("%s: %s" % (where, error)) from None
-    if names and not set(found) & set(names):
+    if _others(found, names):
         raise GpufleetError(
-            "%s: its fingerprint is %s, and not %s as asked for. Nothing was written." % (where, ", ".join(found), ", ".join(names))
+            "%s: its fingerprint is %s, and not %s as asked for. Nothing was written. If the vendor has a new key, give its "
+            "fingerprint." % (where, ", ".join(found), ", ".join(names))
         )
     text = data.decode("ascii", "replace") if openpgp.is_armored(data) else openpgp.armor(data)
     text = text if text.endswith("\n") else text + "\n"
@@ -66,6 +67,11 @@ def remove(path: str, unwanted: t.Sequence[str], check_mode: bool) -> t.Tuple[Di
     else:
         os.unlink(path)
     return before, after
+
+
+def _others(found: t.Sequence[str], wanted: t.Sequence[str]) -> t.Set[str]:
+    """Keys that were not asked for: whoever trusts the file trusts all that are in it."""
+    return set(found) - set(wanted) if wanted else set()
 
 
 def plain(fingerprints: t.Sequence[str]) -> t.List[str]:
