@@ -92,14 +92,17 @@ def ensure(path, check_mode=False, content=None, url=None, wanted=()):
 def test_by_address(tmp_path, server, chown):
     path = tmp_path / "keyrings" / "a.asc"
     assert ensure(path, True, url=server + "/key") and not path.exists()
-    assert ensure(path, url=server + "/key", wanted=[SPACED])
+    with pytest.raises(GpufleetError, match="and not %s as asked for. Nothing was written" % FIRST):
+        ensure(path, url=server + "/key", wanted=[SPACED])  # whoever trusts the file trusts the second one too
+    assert not path.exists()
+    assert ensure(path, url=server + "/key", wanted=[SPACED, SECOND])
     assert openpgp.is_armored(path.read_bytes()) and openpgp.fingerprints(path.read_bytes()) == [FIRST, SECOND]
     assert oct(path.stat().st_mode)[-3:] == "644" and os.listdir(path.parent) == ["a.asc"]
     # With a fingerprint, nobody is asked again.
-    assert not ensure(path, url="http://192.0.2.1/never", wanted=[FIRST])
-    assert not ensure(path, url=server + "/key")
+    assert not ensure(path, url="http://192.0.2.1/never", wanted=[FIRST, SECOND])
+    assert not ensure(path, url="http://192.0.2.1/never")
     path.chmod(0o600)
-    assert ensure(path, url=server + "/key", wanted=[FIRST]) and oct(path.stat().st_mode)[-3:] == "644"
+    assert ensure(path, url=server + "/key", wanted=[FIRST, SECOND]) and oct(path.stat().st_mode)[-3:] == "644"
 
 
 def test_by_content(tmp_path, chown):
