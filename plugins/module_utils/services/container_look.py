@@ -62,7 +62,8 @@ def packages(names: t.Sequence[str], manager: t.Optional[str]) -> t.Tuple[Dict, 
         return _dpkg(names)
     found: Dict = {}
     if manager:
-        locked = _locked()
+        lists = ("/etc/dnf/plugins/versionlock.list", "/etc/yum/pluginconf.d/versionlock.list")
+        locked = locked_names("\n".join(pci.read(path) or "" for path in lists))
         text = _output("rpm", "--query", "--queryformat", r"%{NAME}\t%{VERSION}-%{RELEASE}\n", *names) if names else ""
         for line in text.splitlines():
             name, tab, version = line.partition("\t")
@@ -88,12 +89,11 @@ def _dpkg(names: t.Sequence[str]) -> t.Tuple[Dict, t.List[str]]:
     return found, unfinished
 
 
-def _locked() -> t.Set[str]:
-    """Names that dnf's plugin versionlock holds."""
-    lines = []
-    for path in glob.glob("/etc/dnf/plugins/versionlock.list") + glob.glob("/etc/yum/pluginconf.d/versionlock.list"):
-        lines += (pci.read(path) or "").splitlines()
-    return {re.sub(r"-\d*:?[^-]+-[^-]+$", "", re.sub(r"^\d+:", "", line.strip())) for line in lines if not line.startswith("#")}
+def locked_names(text: str) -> t.Set[str]:
+    """Names in a list of dnf's plugin versionlock: name-epoch:version-release.architecture, or with the epoch in front."""
+    lines = [line.strip() for line in text.splitlines()]
+    entries = [re.sub(r"^\d+:", "", line) for line in lines if line and not line.startswith(("#", "!"))]
+    return {re.sub(r"-(\d+:)?[^-]+-[^-]+$", "", entry) for entry in entries}
 
 
 def sources(addresses: str) -> t.Dict[str, str]:
@@ -118,11 +118,11 @@ def keys() -> t.Dict[str, t.List[str]]:
 
 
 def units(names: t.Sequence[str]) -> t.Dict[str, Dict]:
-    """State of each unit, asked at once."""
-    if not names:
-        return {}
-    text = systemd_unit.run(["systemctl", "show", "--property=" + _SHOWN, "--", *names])
-    found = {}
+    """State of each unit, asked at once; none where systemd does not run."""
+    text = _output("systemctl", "show", "--property=" + _SHOWN, "--", *names) if names else ""
+    found: t.Dict[str, Dict] = {}
+    if not text.strip():
+        return found
     for name, block in zip(names, text.strip().split("\n\n")):
         shown = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         found[name] = {
@@ -190,6 +190,8 @@ def _docker(images: t.Sequence[str], pid: int) -> Dict:
     daemon = _Daemon("localhost", timeout=TIMEOUT_S)
     try:
         said = daemon.ask("/info")
+        if said is None:
+            raise OSError("GET /info: not found")
         containers = []
         for entry in daemon.ask("/containers/json"):
             one = daemon.ask("/containers/%s/json" % entry["Id"])
