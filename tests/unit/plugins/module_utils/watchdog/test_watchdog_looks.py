@@ -221,9 +221,10 @@ def test_the_program_runs_of_the_files_that_the_role_brings(tmp_path: Path) -> N
         wanted = {"unit": "x.service", "url": running.url, "engine": "vllm", "timeout_s": 1, "failures": 2, "start_s": 0}
         wanted.update(kernel_log="", kernel_module="")
         (tmp_path / "etc/x.json").write_text(json.dumps(dict(wanted, api_key_file=str(tmp_path / "key"))))
+        environment = {"PATH": "%s:/usr/bin:/bin" % (tmp_path / "bin"), "PYTHONPYCACHEPREFIX": str(tmp_path / "cache")}
         for _look in range(2):
             process = subprocess.run(
-                [sys.executable, "-S", "-c", code], cwd=tmp_path / "opt", env={"PATH": "%s:/usr/bin:/bin" % (tmp_path / "bin"), "PYTHONPYCACHEPREFIX": str(tmp_path / "cache")},
+                [sys.executable, "-S", "-c", code], cwd=tmp_path / "opt", env=environment,
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             ends.append(process.returncode)
