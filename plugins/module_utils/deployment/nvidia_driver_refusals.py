@@ -144,16 +144,15 @@ def no_branch(
     name: str, source: str, known: t.Sequence[int], need: branches.Need, limit: branches.Limits,
     other: t.Mapping[str, t.Optional[int]],
 ) -> Refusal:  # fmt: skip
-    remedies = ["nvidia_driver_source: %s, which has branch %d" % (one, branch) for one, branch in sorted(other.items()) if branch]
+    elsewhere = [(one, branch) for one, branch in sorted(other.items()) if branch]
+    remedies = ["nvidia_driver_source: %s, which has branch %d" % one for one in elsewhere]
     if limit.highest and branches.branch_of(need.version) > limit.highest:
         remedies.append("an engine that an older driver serves: %s" % limit.why)
     elif not remedies:
         remedies.append("a newer release of the distribution")
-    return _refusal(
-        "no_branch", "%s for %s has the branches %s, and none of them fits: %s is needed (%s), and %s." % (
-            _source(source)[0].upper() + _source(source)[1:], name, ", ".join(map(str, known)), need.version, need.why, limit.why),
-        *remedies,
-    )  # fmt: skip
+    has = "%s, from %s, has the branches %s" % (name, _source(source), ", ".join(map(str, known)))
+    why = "%s is needed (%s), and %s" % (need.version, need.why, limit.why)
+    return _refusal("no_branch", "%s, and none of them fits: %s." % (has, why), *remedies)
 
 
 def modules(wished: str, why: str) -> Refusal:

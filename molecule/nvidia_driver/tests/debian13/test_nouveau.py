@@ -40,7 +40,8 @@ def test_until_then_nothing_changes(play, host, extra):
 
 
 def test_after_the_reboot_it_works(play, host):
-    host.output("rm %s/driver && modprobe --all nvidia nvidia-uvm && systemctl start nvidia-persistenced nvidia-fabricmanager", CARD)
+    host.output("rm %s/driver && modprobe --all nvidia nvidia-uvm", CARD)  # what udev does when it boots, and systemd
+    host.output("systemctl start nvidia-persistenced nvidia-fabricmanager")
     run = play(**YES)
     assert run.rc == 0, run.text
     assert run.changed == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import nvidia_driver
+from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import nvidia_driver_files as files
 
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.deployment.driver_hosts import host, package, unit
 
@@ -93,7 +94,8 @@ DECISIONS = {
         None, False),
     "Ubuntu 20.04, a CUDA 12 wheel": (
         host("ubuntu20", "A100"), dict(YES, **OLD_WHEEL), "install",
-        ["linux-headers-5.15.0-139-generic", "linux-headers-generic", "nvidia-headless-570-server-open", "nvidia-utils-570-server"],
+        ["linux-headers-5.15.0-139-generic", "linux-headers-generic", "nvidia-headless-570-server-open",
+         "nvidia-utils-570-server"],
         None, False),
     # --- install: NVIDIA's repository, before and after the renames
     "Ubuntu 24.04 from NVIDIA, 580": (
@@ -212,7 +214,8 @@ REFUSALS = {
     "Kepler": (host("debian12", "K80"), YES, "card_too_old", "branch 470 was the last"),
     "Volta beside Blackwell": (host("ubuntu24", "V100", "RTX 5090"), YES, "mixed_cards", "Volta needs the proprietary"),
     "Debian 13's own 550 for CUDA 13": (
-        host("debian13", "H100"), dict(YES, source="distribution"), "no_branch", "nvidia_driver_source: nvidia, which has branch 580"),
+        host("debian13", "H100"), dict(YES, source="distribution"), "no_branch",
+        "nvidia_driver_source: nvidia, which has branch 580"),
     "Ubuntu 20.04 for CUDA 13": (host("ubuntu20", "A100"), YES, "no_branch", "a newer release of the distribution"),
     "590 for Volta": (host("ubuntu22", "V100"), dict(YES, minimum="590"), "no_branch", "branch 580 is the last for Volta"),
     "branch 590 is named for Pascal": (host("debian12", "P40"), dict(YES, branch="590"), "branch_and_cards", "580 is the last"),
@@ -225,7 +228,8 @@ REFUSALS = {
         host("debian12", "A100"), dict(YES, branch="620", modules="proprietary"), "modules", "620 has the open ones only"),
     "Secure Boot on Debian": (host("debian13", "H100", secure_boot=True), YES, "secure_boot", "nvidia_driver_mok_enrolled"),
     "Secure Boot on Ubuntu, from NVIDIA": (
-        host("ubuntu24", "H100", secure_boot=True), dict(YES, source="nvidia"), "secure_boot", "nvidia_driver_source: distribution"),
+        host("ubuntu24", "H100", secure_boot=True), dict(YES, source="nvidia"), "secure_boot",
+        "nvidia_driver_source: distribution"),
     "Secure Boot with a kernel of one's own": (
         host("ubuntu24", "H100", secure_boot=True, kernel={"release": "6.12.1-mine", "headers": True, "images": []}), YES,
         "secure_boot", "no signed modules for kernel 6.12.1-mine"),
@@ -252,7 +256,8 @@ REFUSALS = {
     "RHEL without EPEL": (host("rhel9", "H100"), YES, "epel", "epel-release-latest-9.noarch.rpm"),
     "RHEL has no driver of its own": (host("rocky9", "H100"), dict(YES, source="distribution"), "no_source", "source: nvidia"),
     "NVSwitches and Debian's own driver": (
-        host("debian12", "A100", "A100", switches=6), dict(YES, source="distribution", **OLD_WHEEL), "no_fabric_manager", "nvidia"),
+        host("debian12", "A100", "A100", switches=6), dict(YES, source="distribution", **OLD_WHEEL), "no_fabric_manager",
+        "nvidia_driver_source: nvidia"),
     "offline without a mirror": (
         host("debian13", "H100"), dict(YES, offline=True), "offline", "nvidia_driver_repository_url"),
     "a version that is none": (host("debian13", "H100"), dict(YES, version="580"), "wishes", "a whole version"),
@@ -315,12 +320,13 @@ def test_an_exact_version_goes_for_the_driver_and_the_fabric_manager():
 
 def test_the_persistence_daemon_keeps_the_rest_of_its_command():
     command = "/usr/bin/nvidia-persistenced --user nvidia-persistenced --no-persistence-mode --verbose"
-    record = '{"schema": "gpufleet.nvidia_driver/1", "source": "distribution", "branch": 580, "modules": "open", "complete": false}'
+    record = files.record("distribution", 580, None, open_modules=True, complete=False)
     hardware, look = host(
         "ubuntu24", "H100", driver="580.95.05", packages=CANONICAL_580,
-        units={"nvidia-persistenced.service": unit(command=command)}, files={"/var/lib/gpufleet/nvidia_driver/driver.json": record},
+        units={files.PERSISTENCED: unit(command=command)}, files={files.RECORD: record},
     )  # fmt: skip
     decision = nvidia_driver.decide(hardware, look, YES)
     text = {one["path"]: one["content"] for one in decision["files"]}
     drop_in = text["/etc/systemd/system/nvidia-persistenced.service.d/gpufleet.conf"]
-    assert drop_in.endswith("ExecStart=\nExecStart=/usr/bin/nvidia-persistenced --user nvidia-persistenced --verbose --persistence-mode\n")
+    words = "/usr/bin/nvidia-persistenced --user nvidia-persistenced --verbose --persistence-mode"
+    assert drop_in.endswith("[Service]\nExecStart=\nExecStart=%s\n" % words)
