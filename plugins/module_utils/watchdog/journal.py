@@ -25,7 +25,7 @@ def say(text: str, priority: int, unit: str, fields: t.Mapping[str, str], path: 
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(message, path)
     except OSError:  # no journald here: systemd reads the priority from the line itself
-        print("<%d>%s" % (priority, words["MESSAGE"]), file=sys.stderr)
+        sys.stderr.write("<%d>%s\n" % (priority, words["MESSAGE"]))
 
 
 def status(text: str) -> None:

@@ -107,7 +107,7 @@ def run(name: str, only_look: bool, config_path: str = CONFIG_PATH, state_path: 
         seen, decision = examine(settings, read_state(state_file))
         if only_look:
             shown = {"look": seen, "says": decision.line(unit), "action": decision.action}
-            print(json.dumps(shown, indent=1, sort_keys=True))
+            sys.stdout.write(json.dumps(shown, indent=1, sort_keys=True) + "\n")
             return decision.exit_code
         # It is counted before it is done: a state that cannot be written must not lead to restarts without an end.
         write_state(state_file, decision.state)
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--look", action="store_true", help="print what is seen, and do nothing")
     options = parser.parse_args()
-    sys.exit(run(options.name, options.look))
+    raise SystemExit(run(options.name, options.look))
 
 
 if __name__ == "__main__":
