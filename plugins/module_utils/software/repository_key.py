@@ -39,7 +39,8 @@ def ensure(
         raise GpufleetError("%s: %s" % (where, error)) from None
     if names and not set(found) & set(names):
         raise GpufleetError(
-            "%s: its fingerprint is %s, and not %s as asked for. Nothing was written." % (where, ", ".join(found), ", ".join(names))
+            "%s: its fingerprint is %s, and not %s as asked for. Nothing was written."
+            % (where, ", ".join(found), ", ".join(names))
         )
     text = data.decode("ascii", "replace") if openpgp.is_armored(data) else openpgp.armor(data)
     text = text if text.endswith("\n") else text + "\n"
