@@ -267,9 +267,11 @@ def _docker(wanted: Map, look: Map) -> Dict:
         # Docker does not say with which options it logs: a note older than its process tells that it knows them.
         due = due or logs or _after(docker, look["files"].get(NOTE, {}))
         due = due or _proxy(wanted, look, PROXY_FILE)["due"] or drop_in or _stale(docker, look, wanted)
+    # Debian starts what it installs, the RHEL family does not.
+    enable = not (docker.get("active") and docker.get("enabled"))
     decided = restart.decide(docker, wanted["restart"], "container_engine_restart", due)
     return {
-        "due": merged is not None or reload or drop_in or decided["restart_now"],
+        "due": merged is not None or reload or drop_in or decided["restart_now"] or enable,
         "text": merged,
         "secret": bool(re.search(r"://[^/@\s\"]+:[^/@\s\"]+@", file.get("text") or "")),
         "mode": file.get("mode", "0644"),
@@ -281,7 +283,7 @@ def _docker(wanted: Map, look: Map) -> Dict:
         "note_path": NOTE,
         "reload": reload and not decided["restart_now"],
         **decided,
-        "enable": bool(docker) and not (docker["active"] and docker["enabled"]),
+        "enable": enable,
         "problems": problems,
     }
 

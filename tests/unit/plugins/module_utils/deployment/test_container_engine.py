@@ -202,3 +202,11 @@ def test_a_user_without_root(subuid, lingers, ranges, linger):
     user = {"uid": 1000, "home": "/home/eva", "groups": [], "subuid": subuid, "subgid": subuid, "lingers": lingers}
     found = follow(looks.host(users={"eva": user}), rootless_user="eva")["rootless"]
     assert (found["ranges"], found["linger"], found["due"]) == (ranges, linger, bool(ranges) or linger)
+
+
+@pytest.mark.parametrize(("active", "enabled", "enable"), [(True, True, False), (False, True, True), (True, False, True)])
+def test_docker_runs_now_and_at_boot(active, enabled, enable):
+    docker = dict(looks.docker(), active=active, enabled=enabled)
+    state = follow(looks.host(engines={"docker": docker}))
+    assert (state["docker"]["enable"], state["due"]) == (enable, enable)
+    assert follow(looks.host(looks.ROCKY, {}), source="docker")["docker"]["enable"]  # which is yet to be installed
