@@ -82,7 +82,7 @@ cdi:
   returned: success
   type: list
   elements: dict
-  sample: [{path: /var/run/cdi/nvidia.yaml, version: 0.7.0, kind: nvidia.com/gpu, devices: ["0", all], missing: [], generated: true}]
+  sample: [{path: /var/run/cdi/nvidia.yaml, version: 0.7.0, kind: nvidia.com/gpu, devices: ["0", all], generated: true}]
 digests:
   description: SHA-256 of the content of O(digests), null for a file that is not there.
   returned: success

@@ -56,7 +56,9 @@ class Host(lab_host.Host):
         return {"reloads": reloads, "requests": self.requests(), "files": files, "docker": docker, "hups": self.hups()}
 
     def hups(self):
-        return int(self.output("journalctl --no-pager --unit docker | grep -c 'Got signal to reload\\|Reloaded configuration'; true"))
+        return int(
+            self.output("journalctl --no-pager --unit docker | grep -c 'Got signal to reload\\|Reloaded configuration'; true")
+        )
 
     def daemon(self):
         return json.loads(self.file(DAEMON).content_string)

@@ -128,7 +128,9 @@ def _check(wanted: Map) -> t.List[str]:
     if wanted["log_max_size"] and not _SIZE.match(str(wanted["log_max_size"])):
         found.append("container_engine_log_max_size=%s: give a number and k, m or g, such as 100m." % wanted["log_max_size"])
     root = wanted["data_root"]
-    if root and (not root.startswith("/") or root.rstrip("/") in ("", "/var", "/var/lib", "/srv", "/opt", "/home", "/root", "/tmp")):
+    if root and (
+        not root.startswith("/") or root.rstrip("/") in ("", "/var", "/var/lib", "/srv", "/opt", "/home", "/root", "/tmp")
+    ):
         found.append("container_engine_data_root=%s: give the absolute path of a directory that is the engine's alone." % root)
     return found
 
@@ -146,14 +148,19 @@ def _software(wanted: Map, look: Map, engine: str) -> t.Tuple[Dict, Dict, t.List
         client = engine == "docker" and not look["engines"]["docker"]["cli"] and "docker.io" in there
         if engine == "docker" and wanted["source"] == "docker" and "docker.io" in there:
             return idle, nothing, [
-                "container_engine_source=docker, and the distribution's docker.io %s is there: the two exclude each other, and going "
-                "over removes its containers' engine. Remove docker.io first, or leave container_engine_source at distribution."
+                "container_engine_source=docker, and the distribution's docker.io %s is there: the two exclude each other, and "
+                "going over removes its containers' engine. Remove docker.io first, or leave container_engine_source at "
+                "distribution."
                 % there["docker.io"]["version"]
             ]  # fmt: skip
         # From Debian 13 on the client is a package of its own, and no other package needs it.
         return dict(idle, due=client, names=["docker-cli"] if client else []), nothing, []
     if manager not in ("apt", "dnf", "yum"):
-        return idle, nothing, ["%s has neither apt nor dnf: install %s by hand, the rest of this role works." % (system["name"], engine)]
+        return (
+            idle,
+            nothing,
+            ["%s has neither apt nor dnf: install %s by hand, the rest of this role works." % (system["name"], engine)],
+        )
     rpm = manager != "apt"
     if engine == "podman":
         old = system["id"] == "debian" and versions.parse(system["version"]) == (12,)
@@ -164,8 +171,8 @@ def _software(wanted: Map, look: Map, engine: str) -> t.Tuple[Dict, Dict, t.List
     if wanted["source"] == "distribution":
         if rpm:
             return idle, nothing, [
-                "%s has no Docker of its own: set container_engine_source to docker for the vendor's packages, or container_engine "
-                "to podman." % system["name"]
+                "%s has no Docker of its own: set container_engine_source to docker for the vendor's packages, or "
+                "container_engine to podman." % system["name"]
             ]  # fmt: skip
         split = (system["id"] == "debian" and versions.parse(system["version"]) >= (13,)) or (
             system["id"] == "ubuntu" and versions.parse(system["version"]) >= (25, 4)
@@ -205,7 +212,12 @@ def _repository(wanted: Map, look: Map) -> Dict:
         distribution = "fedora" if system["id"] == "fedora" else "rhel" if system["id"] == "rhel" else "centos"
         path, key = _REPO, _RPM_KEY
         text = repositories.yum(
-            "docker-ce-stable", "Docker CE", "%s/%s/$releasever/$basearch/stable" % (url, distribution), key, source, packages_signed=True
+            "docker-ce-stable",
+            "Docker CE",
+            "%s/%s/$releasever/$basearch/stable" % (url, distribution),
+            key,
+            source,
+            packages_signed=True,
         )
     key_url = wanted["key_url"] or "%s/%s/gpg" % (url, distribution)
     file_due = look["files"].get(path, {}).get("text") != text
@@ -236,13 +248,13 @@ def _docker(wanted: Map, look: Map) -> Dict:
     twice = daemon.conflicts(ours, docker.get("arguments") or []) if merged is not None else []
     if twice:
         problems.append(
-            "dockerd is started with options that daemon.json is to have too (%s), and does not start with both: take them out of "
-            "its unit or of /etc/default/docker." % ", ".join(twice)
+            "dockerd is started with options that daemon.json is to have too (%s), and does not start with both: take them out "
+            "of its unit or of /etc/default/docker." % ", ".join(twice)
         )
     if info and wanted["data_root"] and info["data_root"] != wanted["data_root"] and (info["containers"] or info["images"]):
         problems.append(
-            "container_engine_data_root=%s, and %s holds %d containers and %d images, which Docker would not see any more. Stop it, "
-            "move the directory, and set data-root in %s; or remove them."
+            "container_engine_data_root=%s, and %s holds %d containers and %d images, which Docker would not see any more. "
+            "Stop it, move the directory, and set data-root in %s; or remove them."
             % (wanted["data_root"], info["data_root"], info["containers"], info["images"], daemon.PATH)
         )
     drop_in = bool(wanted["proxy_digest"]) and look["files"].get(DROP_IN, {}).get("text") != _DROP_IN_TEXT
@@ -255,9 +267,11 @@ def _docker(wanted: Map, look: Map) -> Dict:
         # Docker does not say with which options it logs: a note older than its process tells that it knows them.
         due = due or logs or _after(docker, look["files"].get(NOTE, {}))
         due = due or _proxy(wanted, look, PROXY_FILE)["due"] or drop_in or _stale(docker, look, wanted)
+    # Debian starts what it installs, the RHEL family does not.
+    enable = not (docker.get("active") and docker.get("enabled"))
     decided = restart.decide(docker, wanted["restart"], "container_engine_restart", due)
     return {
-        "due": merged is not None or reload or drop_in or decided["restart_now"],
+        "due": merged is not None or reload or drop_in or decided["restart_now"] or enable,
         "text": merged,
         "secret": bool(re.search(r"://[^/@\s\"]+:[^/@\s\"]+@", file.get("text") or "")),
         "mode": file.get("mode", "0644"),
@@ -269,7 +283,7 @@ def _docker(wanted: Map, look: Map) -> Dict:
         "note_path": NOTE,
         "reload": reload and not decided["restart_now"],
         **decided,
-        "enable": bool(docker) and not (docker["active"] and docker["enabled"]),
+        "enable": enable,
         "problems": problems,
     }
 

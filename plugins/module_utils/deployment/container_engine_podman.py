@@ -31,17 +31,18 @@ def files(wanted: Map, look: Map) -> t.Tuple[t.List[Dict], t.List[str]]:
     if wanted["data_root"]:
         if storage is None or storage.startswith(repositories.HEAD):
             texts[STORAGE] = repositories.HEAD + (
-                '[storage]\ndriver = "overlay"\nrunroot = "/run/containers/storage"\ngraphroot = %s\n' % json.dumps(wanted["data_root"])
+                '[storage]\ndriver = "overlay"\nrunroot = "/run/containers/storage"\ngraphroot = %s\n'
+                % json.dumps(wanted["data_root"])
             )
         elif not re.search(r"(?m)^\s*graphroot\s*=\s*[\"']%s[\"']" % re.escape(wanted["data_root"]), storage):
             problems.append(
-                "container_engine_data_root=%s, and %s is somebody else's: set graphroot in it by hand, Podman has no drop-ins for it."
-                % (wanted["data_root"], STORAGE)
+                "container_engine_data_root=%s, and %s is somebody else's: set graphroot in it by hand, Podman has no drop-ins "
+                "for it." % (wanted["data_root"], STORAGE)
             )
     if wanted["proxy_digest"] and wanted["proxy_secret"] and wanted["rootless_user"]:
         problems.append(
-            "container_engine_https_proxy has a password, which only root may read, and Podman of %s reads the same directory: give "
-            "a proxy without a password, or no container_engine_rootless_user." % wanted["rootless_user"]
+            "container_engine_https_proxy has a password, which only root may read, and Podman of %s reads the same directory: "
+            "give a proxy without a password, or no container_engine_rootless_user." % wanted["rootless_user"]
         )
     due = []
     for path, text in texts.items():

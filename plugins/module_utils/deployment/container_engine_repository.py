@@ -25,7 +25,8 @@ def deb822(url: str, suite: str, key_path: str, key_source: str, components: str
 def yum(name: str, title: str, url: str, key_path: str, key_source: str, packages_signed: bool) -> str:
     """A .repo file. The metadata's signature covers the packages' sums, where packages have none of their own."""
     return HEAD + (
-        "# The key is from %s\n[%s]\nname=%s\nbaseurl=%s\nenabled=1\ngpgcheck=%d\nrepo_gpgcheck=%d\ngpgkey=file://%s\nsslverify=1\n"
+        "# The key is from "
+        "%s\n[%s]\nname=%s\nbaseurl=%s\nenabled=1\ngpgcheck=%d\nrepo_gpgcheck=%d\ngpgkey=file://%s\nsslverify=1\n"
         % (key_source, name, title, url, packages_signed, not packages_signed, key_path)
     )
 

@@ -24,8 +24,8 @@ def decide(docker: Look, allowed: bool, option: str, due: bool) -> t.Dict[str, t
     if on_gpu and not allowed:
         return {
             "restart_now": False,
-            "restart_why": "Docker has to be restarted for its new configuration, which would stop %d containers on GPUs (%s), for "
-            "live-restore is off. Restart it when they may stop (systemctl restart docker), or set %s to true."
+            "restart_why": "Docker has to be restarted for its new configuration, which would stop %d containers on GPUs (%s), "
+            "for live-restore is off. Restart it when they may stop (systemctl restart docker), or set %s to true."
             % (len(on_gpu), ", ".join(on_gpu), option),
             "waits": True,
         }
@@ -51,6 +51,6 @@ def before_reload(engines: t.Mapping[str, Look]) -> str:
         return ""
     return (
         "systemd reads its units again when packages are installed, and %d running containers that were given their GPUs by the "
-        "old hook may lose them then (\"Failed to initialize NVML: Unknown Error\"): %s. Create them anew afterwards."
+        'old hook may lose them then ("Failed to initialize NVML: Unknown Error"): %s. Create them anew afterwards.'
         % (len(concerned), ", ".join(concerned))
     )

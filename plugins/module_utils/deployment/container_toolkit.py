@@ -64,8 +64,9 @@ def follow(wanted: Map, look: Map) -> Dict:
     # Without packages to fetch, no repository is needed: a host that has them already is not told to fetch a key.
     if packages["due"] and wanted["offline"] and sources.is_vendor(wanted["repository_url"]):
         problems.append(
-            "nvidia_container_toolkit_repository_url=%s is the vendor's, and nvidia_container_toolkit_offline is set: give a mirror "
-            "of it, or install %s %s by other means." % (wanted["repository_url"], ", ".join(packages["names"]), wanted["version"])
+            "nvidia_container_toolkit_repository_url=%s is the vendor's, and nvidia_container_toolkit_offline is set: give a "
+            "mirror of it, or install %s %s by other means."
+            % (wanted["repository_url"], ", ".join(packages["names"]), wanted["version"])
         )
     leftovers = sources.leftovers(wanted, look, OLD_PACKAGES, HOOKS)
     try:
@@ -159,8 +160,8 @@ def _engines(wanted: Map, look: Map) -> t.Tuple[t.List[str], t.List[str]]:
             continue
         needed = ".".join(map(str, versions.READS_CDI[name]))
         way = (
-            "set nvidia_container_toolkit_runtime to legacy (the runtime nvidia, which makes the same edits itself), or upgrade it "
-            "(Docker CE: container_engine_source: docker), or leave it out: nvidia_container_toolkit_engines."
+            "set nvidia_container_toolkit_runtime to legacy (the runtime nvidia, which makes the same edits itself), or "
+            "upgrade it (Docker CE: container_engine_source: docker), or leave it out: nvidia_container_toolkit_engines."
             if name != "podman"
             else "upgrade it, or leave it out: nvidia_container_toolkit_engines."
         )
@@ -173,11 +174,7 @@ def _packages(wanted: Map, look: Map) -> Dict:
     full = str(wanted["version"]) if "-" in str(wanted["version"]) else "%s-1" % wanted["version"]
     names = [name for name in PACKAGES if name in wanted["packages"]]
     there = look["packages"]
-    missing = [
-        name
-        for name in names
-        if there.get(name, {}).get("state") != "installed" or not _is(there[name]["version"], full)
-    ]
+    missing = [name for name in names if there.get(name, {}).get("state") != "installed" or not _is(there[name]["version"], full)]
     # One that is not asked for and is there at another version would break the transaction, or be broken by it.
     others = [name for name in PACKAGES if name not in names and there.get(name, {}).get("state") == "installed"]
     behind = [name for name in others if not _is(there[name]["version"], full)]

@@ -17,7 +17,9 @@ Map = t.Mapping[str, t.Any]
 
 VENDOR = "https://nvidia.github.io/"
 # The repositories of today and of all guides before.
-ADDRESSES = re.compile(r"nvidia\.github\.io/(libnvidia-container|nvidia-docker|nvidia-container-runtime|nvidia-container-toolkit)\b")
+ADDRESSES = re.compile(
+    r"nvidia\.github\.io/(libnvidia-container|nvidia-docker|nvidia-container-runtime|nvidia-container-toolkit)\b"
+)
 # The key of these repositories, which apt-key add took into what all repositories may be signed with.
 FINGERPRINT = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
 APT_FILE = "/etc/apt/sources.list.d/nvidia-container-toolkit.sources"
@@ -26,7 +28,9 @@ YUM_FILE = "/etc/yum.repos.d/nvidia-container-toolkit.repo"
 YUM_KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-nvidia-container-toolkit"
 FILES = (APT_FILE, APT_KEY, YUM_FILE, YUM_KEY)
 # By their names these are of old guides, whichever mirror they point to.
-_NAMES = re.compile(r"^(libnvidia-container|nvidia-docker|nvidia-container-runtime|nvidia-container-toolkit)(-experimental)?\.(list|repo|sources)$")
+_NAMES = re.compile(
+    r"^(libnvidia-container|nvidia-docker|nvidia-container-runtime|nvidia-container-toolkit)(-experimental)?\.(list|repo|sources)$"
+)
 
 
 def is_vendor(url: str) -> bool:
@@ -96,9 +100,9 @@ def leftovers(wanted: Map, look: Map, packages: t.Sequence[str], hooks: t.Sequen
     hook = [path for path in hooks if look["files"].get(path, {}).get("type") in ("file", "link")]
     if "nvidia-docker2" in old and look["files"].get("/etc/docker/daemon.json", {}).get("type") == "file":
         warnings.append(
-                "nvidia-docker2 is removed and not purged: /etc/docker/daemon.json was a configuration file of that package, so "
-                "`apt purge nvidia-docker2` would delete it."
-            )
+            "nvidia-docker2 is removed and not purged: /etc/docker/daemon.json was a configuration file of that package, so "
+            "`apt purge nvidia-docker2` would delete it."
+        )
     return {
         "due": bool(remove or rewrite or keys or old or hook),
         "remove": remove + hook,

@@ -26,7 +26,12 @@ SOCKET = "/run/docker.sock"
 TIMEOUT_S = 20.0
 CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 KEYRINGS = ("/etc/apt/trusted.gpg", "/etc/apt/trusted.gpg.d/*", "/etc/apt/keyrings/*", "/etc/pki/rpm-gpg/*")
-SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/*.list", "/etc/apt/sources.list.d/*.sources", "/etc/yum.repos.d/*.repo")
+SOURCES = (
+    "/etc/apt/sources.list",
+    "/etc/apt/sources.list.d/*.list",
+    "/etc/apt/sources.list.d/*.sources",
+    "/etc/yum.repos.d/*.repo",
+)
 UNITS = {"docker": "docker.service", "containerd": "containerd.service", "crio": "crio.service"}
 _PROGRAMS = {"docker": "dockerd", "podman": "podman", "containerd": "containerd", "crio": "crio"}
 _SHOWN = "Id,LoadState,ActiveState,UnitFileState,ConditionResult,Result,MainPID,ExecMainStartTimestampMonotonic,NeedDaemonReload"
@@ -318,7 +323,10 @@ def gpu() -> Dict:
     if os.path.exists("/dev/dxg"):
         devices.append("/dev/dxg")
     names = pci.read("/lib/modules/%s/modules.dep" % os.uname().release) or ""
-    smi = next((path for path in ("/usr/bin/nvidia-smi", "/usr/sbin/nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi") if os.path.exists(path)), None)
+    smi = next(
+        (path for path in ("/usr/bin/nvidia-smi", "/usr/sbin/nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi") if os.path.exists(path)),
+        None,
+    )
     return {
         "cards": len(cards),
         "devices": sorted(devices),

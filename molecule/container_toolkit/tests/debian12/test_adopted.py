@@ -45,7 +45,9 @@ def test_a_docker_without_cdi_is_refused_before_anything_happens(host, play, bef
     found = host.quiet()
     run = play()
     assert run.rc != 0
-    assert "docker 20.10.24+dfsg1 knows no CDI, which begins with 25.0: set nvidia_container_toolkit_runtime to legacy" in run.words
+    assert (
+        "docker 20.10.24+dfsg1 knows no CDI, which begins with 25.0: set nvidia_container_toolkit_runtime to legacy" in run.words
+    )
     assert host.quiet() == found
     same(host, before)
 
@@ -57,7 +59,11 @@ def test_check_mode_shows_what_is_about_to_change(host, play, before):
     assert host.quiet() == found
     same(host, before)
     assert all(host.file(path).exists for path in LEFTOVERS)
-    for line in ("-deb https://nvidia.github.io/libnvidia-container/experimental", "+Signed-By: /etc/apt/keyrings", "nvidia-docker.list"):
+    for line in (
+        "-deb https://nvidia.github.io/libnvidia-container/experimental",
+        "+Signed-By: /etc/apt/keyrings",
+        "nvidia-docker.list",
+    ):
         assert line in run.text
     assert "nvidia-container-toolkit=%s-1, nvidia-container-toolkit-base=%s-1" % (OLD, OLD) in run.words
     assert "Forget keys that may sign for every repository" in run.changes and "Say what would be installed" in run.changes
@@ -88,7 +94,9 @@ def test_leftovers_are_gone_and_others_stay(host):
 
 
 def test_the_specification_is_one_that_this_podman_reads(host):
-    assert host.output("grep -v '^#' %s", ENVIRONMENT) == "NVIDIA_CTK_CDI_GENERATE_FEATURE_FLAGS=no-additional-gids-for-device-nodes"
+    assert (
+        host.output("grep -v '^#' %s", ENVIRONMENT) == "NVIDIA_CTK_CDI_GENERATE_FEATURE_FLAGS=no-additional-gids-for-device-nodes"
+    )
     assert "cdiVersion: 0.5.0" in host.file(SPEC).content_string
     assert host.show("UnitFileState", "nvidia-cdi-refresh") == "enabled"
     assert UUID in host.sees_gpu("podman", "--device nvidia.com/gpu=all")
@@ -116,13 +124,17 @@ def test_upgrade_of_all_at_once(host, play, before):
     assert host.versions() == {name: (NEW + "-1", "hold") for name in PACKAGES}
     assert "cdiVersion: 0.5.0" in host.file(SPEC).content_string
     same(host, before)
-    assert json.loads(host.file("/var/lib/gpufleet/nvidia_container_toolkit/proven.json").content_string)["docker"]["toolkit"] == NEW
+    assert (
+        json.loads(host.file("/var/lib/gpufleet/nvidia_container_toolkit/proven.json").content_string)["docker"]["toolkit"] == NEW
+    )
 
 
 def test_a_daemon_json_without_the_runtime_gets_it_and_nothing_stops(host, play, before):
     admins = {"log-opts": {"max-size": "50m", "max-file": "3"}, "labels": ["größe=klein"], "live-restore": True}
     text = json.dumps(admins, indent="\t", ensure_ascii=False)  # no end of line at its end
-    host.output("docker rm --force old && printf %%s %s > %s && systemctl reload docker && systemctl restart docker", text, DAEMON)
+    host.output(
+        "docker rm --force old && printf %%s %s > %s && systemctl reload docker && systemctl restart docker", text, DAEMON
+    )
     assert "nvidia" not in host.docker_info("{{json .Runtimes}}")
     docker = host.show("MainPID", "docker")
     run = play("--diff", runtime="legacy", version=NEW)

@@ -21,7 +21,8 @@ from ansible_collections.gpufleet.llm.plugins.module_utils.services import conta
 PLUGINS = pathlib.Path(container_look.__file__).resolve().parents[2]
 ANSWERS = {
     "/info": {
-        "ServerVersion": "26.1.5+dfsg1", "CDISpecDirs": ["/etc/cdi"], "Runtimes": {"runc": {}, "nvidia": {}}, "LiveRestoreEnabled": True,
+        "ServerVersion": "26.1.5+dfsg1", "CDISpecDirs": ["/etc/cdi"], "Runtimes": {"runc": {}, "nvidia": {}},
+         "LiveRestoreEnabled": True,
         "DefaultRuntime": "runc", "CgroupDriver": "systemd", "DockerRootDir": "/var/lib/docker", "Containers": 2, "Images": 1,
         "LoggingDriver": "json-file", "RegistryConfig": {"Mirrors": ["https://m/"]}, "HttpsProxy": "http://xxxxx:xxxxx@p",
     },
@@ -89,10 +90,14 @@ def test_a_docker_that_does_not_know_itself(daemon):
 def test_run_alone(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("word")
-    options = {"digests": [str(secret), str(tmp_path / "none")], "files": [str(tmp_path / "none")], "packages": ["no-such-package"]}
+    options = {
+        "digests": [str(secret), str(tmp_path / "none")],
+        "files": [str(tmp_path / "none")],
+        "packages": ["no-such-package"],
+    }
     process = subprocess.run(
-        [sys.executable, str(PLUGINS / "modules" / "container_host.py")], input=json.dumps(options), text=True, capture_output=True,
-        check=False,
+        [sys.executable, str(PLUGINS / "modules" / "container_host.py")], input=json.dumps(options), text=True,
+        capture_output=True, check=False,
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr
     found = json.loads(process.stdout)

@@ -35,7 +35,8 @@ DEBIAN = {
     "selinux": False,
 }
 ROCKY = dict(
-    DEBIAN, id="rocky", like=["rocky", "rhel", "centos", "fedora"], version="9.7", codename="", name="Rocky Linux 9.7 (Blue Onyx)",
+    DEBIAN, id="rocky", like=["rocky", "rhel", "centos", "fedora"], version="9.7", codename="", name="Rocky Linux 9.7 (Blue "
+        "Onyx)",
     package_manager="dnf", architecture="x86_64", selinux=True,
 )  # fmt: skip
 UBUNTU = dict(DEBIAN, id="ubuntu", like=["ubuntu", "debian"], version="24.04", codename="noble", name="Ubuntu 24.04.3 LTS")

@@ -24,7 +24,8 @@ def follow(look, **wanted):
 @pytest.mark.parametrize(
     ("system", "engines", "wanted", "chosen", "names"),
     [
-        (looks.DEBIAN, {}, {}, "podman", ["podman", "crun", "netavark", "aardvark-dns", "uidmap", "nftables", "fuse-overlayfs", "passt"]),
+        (looks.DEBIAN, {}, {}, "podman", ["podman", "crun", "netavark", "aardvark-dns", "uidmap", "nftables",
+         "fuse-overlayfs", "passt"]),
         (looks.DEBIAN, {}, {"engine": "docker"}, "docker", ["docker.io", "docker-cli"]),
         (OLD_DEBIAN, {}, {}, "docker", ["docker.io"]),
         (OLD_DEBIAN, {}, {"engine": "podman"}, "podman",
@@ -49,10 +50,22 @@ def test_which_one(system, engines, wanted, chosen, names):
 @pytest.mark.parametrize(
     ("system", "text"),
     [
-        (OLD_DEBIAN, "URIs: https://download.docker.com/linux/debian\nSuites: bookworm\nComponents: stable\nArchitectures: amd64\n"),
-        (looks.UBUNTU, "URIs: https://download.docker.com/linux/ubuntu\nSuites: noble\nComponents: stable\nArchitectures: amd64\n"),
-        (looks.ROCKY, "baseurl=https://download.docker.com/linux/centos/$releasever/$basearch/stable\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=0\n"),
-        (RHEL, "baseurl=https://download.docker.com/linux/rhel/$releasever/$basearch/stable\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=0\n"),
+        (
+            OLD_DEBIAN,
+            "URIs: https://download.docker.com/linux/debian\nSuites: bookworm\nComponents: stable\nArchitectures: amd64\n",
+        ),
+        (
+            looks.UBUNTU,
+            "URIs: https://download.docker.com/linux/ubuntu\nSuites: noble\nComponents: stable\nArchitectures: amd64\n",
+        ),
+        (
+            looks.ROCKY,
+            "baseurl=https://download.docker.com/linux/centos/$releasever/$basearch/stable\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=0\n",
+        ),
+        (
+            RHEL,
+            "baseurl=https://download.docker.com/linux/rhel/$releasever/$basearch/stable\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=0\n",
+        ),
     ],
 )
 def test_the_vendors_repository(system, text):
@@ -66,18 +79,23 @@ def test_the_vendors_repository(system, text):
     ("look", "wanted", "problem"),
     [
         (looks.host(looks.ROCKY, {}), {"engine": "docker"}, "Rocky Linux 9.7 (Blue Onyx) has no Docker of its own"),
-        (looks.host(OLD_DEBIAN, {}), {"source": "docker", "offline": True}, "container_engine_repository_url=https://download.docker.com/linux"),
-        (looks.host(engines={"docker": looks.docker()}, packages={"docker.io": {"version": "26.1.5", "state": "installed", "held": False}}),
+        (looks.host(OLD_DEBIAN, {}), {"source": "docker", "offline": True},
+         "container_engine_repository_url=https://download.docker.com/linux"),
+        (looks.host(engines={"docker": looks.docker()}, packages={"docker.io": {"version": "26.1.5",
+         "state": "installed", "held": False}}),
          {"source": "docker"}, "container_engine_source=docker, and the distribution's docker.io 26.1.5 is there"),
-        (looks.host(), {"registry_mirrors": ["mirror.example.com"]}, "mirror.example.com is no address such as https://mirror.example.com"),
-        (looks.host(), {"registry_mirrors": ["http://m:5000"]}, "http://m:5000 has no TLS. Name m:5000 in container_engine_insecure"),
+        (looks.host(), {"registry_mirrors": ["mirror.example.com"]}, "mirror.example.com is no address such as "
+            "https://mirror.example.com"),
+        (looks.host(), {"registry_mirrors": ["http://m:5000"]}, "http://m:5000 has no TLS. Name m:5000 in "
+            "container_engine_insecure"),
         (looks.host(), {"insecure_registries": ["0.0.0.0/0"]}, "0.0.0.0/0 is no registry such as"),
         (looks.host(), {"insecure_registries": ["*.example.com"]}, "no wildcards, no networks"),
         (looks.host(), {"log_max_size": "100"}, "container_engine_log_max_size=100: give a number and k, m or g"),
         (looks.host(), {"data_root": "/srv"}, "container_engine_data_root=/srv: give the absolute path"),
         (looks.host(), {"data_root": "srv/x"}, "container_engine_data_root=srv/x: give the absolute path"),
         (looks.host(engines={"docker": looks.docker(images=3)}), {"data_root": "/srv/docker"}, "holds 0 containers and 3 images"),
-        (looks.host(engines={"docker": dict(looks.docker(), arguments=["--data-root=/x"])}), {"data_root": "/srv/docker"}, "(data-root)"),
+        (looks.host(engines={"docker": dict(looks.docker(), arguments=["--data-root=/x"])}),
+         {"data_root": "/srv/docker"}, "(data-root)"),
         (looks.host(engines={"docker": looks.docker()}, texts={DAEMON: "{"}), {"live_restore": True}, "is no JSON"),
         (looks.host(texts={podman.STORAGE: "[storage]\ngraphroot = '/x'\n"}), {"data_root": "/srv/podman"}, "is somebody else's"),
         (looks.host(), {"rootless_user": "eva"}, "container_engine_rootless_user=eva does not exist"),
@@ -103,7 +121,14 @@ def docker_state(text="{}", wanted=None, containers=(), **info):
         ('{"live-restore": true}', {"live_restore": True}, {}, False, True, False),  # written, and then killed
         ('{"live-restore": true}', {"live_restore": True}, {"live_restore": True}, False, False, False),
         ("{}", {"registry_mirrors": ["https://m"]}, {}, True, True, False),
-        ('{"registry-mirrors": ["https://m"]}', {"registry_mirrors": ["https://m"]}, {"mirrors": ["https://m/"]}, False, False, False),
+        (
+            '{"registry-mirrors": ["https://m"]}',
+            {"registry_mirrors": ["https://m"]},
+            {"mirrors": ["https://m/"]},
+            False,
+            False,
+            False,
+        ),
         ("{}", {"insecure_registries": ["m:5000"]}, {"insecure": ["m:5000"]}, True, False, False),
         ("{}", {"log_max_size": "10m"}, {}, True, False, True),
         ("{}", {"data_root": "/srv/docker"}, {}, True, False, True),
@@ -152,7 +177,8 @@ def test_podmans_files():
     texts = {one["path"]: one["content"] for one in state["files"]}
     assert texts[podman.CONTAINERS].endswith("[containers]\nlog_size_max = 2097152\n")
     assert texts[podman.REGISTRIES].split("\n", 1)[1] == (
-        '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\n\n[[registry.mirror]]\nlocation = "m:5000/hub"\ninsecure = true\n'
+        '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\n\n'
+        '[[registry.mirror]]\nlocation = "m:5000/hub"\ninsecure = true\n'
         '\n[[registry]]\nlocation = "m:5000"\ninsecure = true\n\n[[registry]]\nlocation = "r"\ninsecure = true\n'
     )
     assert not follow(looks.host(texts=texts), **wanted)["due"]
@@ -176,3 +202,11 @@ def test_a_user_without_root(subuid, lingers, ranges, linger):
     user = {"uid": 1000, "home": "/home/eva", "groups": [], "subuid": subuid, "subgid": subuid, "lingers": lingers}
     found = follow(looks.host(users={"eva": user}), rootless_user="eva")["rootless"]
     assert (found["ranges"], found["linger"], found["due"]) == (ranges, linger, bool(ranges) or linger)
+
+
+@pytest.mark.parametrize(("active", "enabled", "enable"), [(True, True, False), (False, True, True), (True, False, True)])
+def test_docker_runs_now_and_at_boot(active, enabled, enable):
+    docker = dict(looks.docker(), active=active, enabled=enabled)
+    state = follow(looks.host(engines={"docker": docker}))
+    assert (state["docker"]["enable"], state["due"]) == (enable, enable)
+    assert follow(looks.host(looks.ROCKY, {}), source="docker")["docker"]["enable"]  # which is yet to be installed

@@ -28,7 +28,11 @@ CDI = {"features": {"cdi": True}}
         ('{"a": 1}', CDI, '{"a": 1, "features": {"cdi": true}}'),
         ('{"a": 1}\n', CDI, '{"a": 1, "features": {"cdi": true}}\n'),
         ('{\n\t"a": "ö"\n}', CDI, '{\n\t"a": "ö",\n\t"features": {\n\t\t"cdi": true\n\t}\n}'),
-        ('{\n    "b": 1,\n    "a": {"x": []}\n}\n', {"a": {"y": 2}}, '{\n    "b": 1,\n    "a": {\n        "x": [],\n        "y": 2\n    }\n}\n'),
+        (
+            '{\n    "b": 1,\n    "a": {"x": []}\n}\n',
+            {"a": {"y": 2}},
+            '{\n    "b": 1,\n    "a": {\n        "x": [],\n        "y": 2\n    }\n}\n',
+        ),
         ('{\n"a": 1\n}\n', {"b": 2}, '{\n"a": 1,\n"b": 2\n}\n'),
         # Lists are one value: what is asked for is what is there then.
         ('{"l": ["x", "y"]}', {"l": ["z"]}, '{"l": ["z"]}'),

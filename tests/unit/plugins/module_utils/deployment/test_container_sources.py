@@ -29,10 +29,18 @@ STANZA = "Types: deb\nURIs: %s\nSuites: /\n"
         ("list", "deb-src [signed-by=/x] https://nvidia.github.io/nvidia-docker/ubuntu18.04/amd64 /\n", ""),
         ("list", "deb https://nvidia.github.io/something-else /\n", None),
         ("sources", STANZA % "https://nvidia.github.io/libnvidia-container/stable/deb/amd64", ""),
-        ("sources", STANZA % "http://a/" + "\n" + STANZA % "https://nvidia.github.io/nvidia-docker/x", STANZA % "http://a/" + "\n"),
+        (
+            "sources",
+            STANZA % "http://a/" + "\n" + STANZA % "https://nvidia.github.io/nvidia-docker/x",
+            STANZA % "http://a/" + "\n",
+        ),
         ("sources", STANZA % "http://a/", None),
         ("repo", "[a]\nbaseurl=https://nvidia.github.io/nvidia-docker/centos7/$basearch\n", ""),
-        ("repo", "# x\n[a]\nbaseurl=https://nvidia.github.io/nvidia-docker/x\n[b]\nbaseurl=http://b\n", "# x\n[b]\nbaseurl=http://b\n"),
+        (
+            "repo",
+            "# x\n[a]\nbaseurl=https://nvidia.github.io/nvidia-docker/x\n[b]\nbaseurl=http://b\n",
+            "# x\n[b]\nbaseurl=http://b\n",
+        ),
         ("repo", "[b]\nbaseurl=http://b\n# https://nvidia.github.io/nvidia-docker\n", None),
     ],
 )
@@ -43,7 +51,10 @@ def test_without_the_old_ones(kind, text, left):
 def test_debian():
     found = sources.repository(looks.TOOLKIT, looks.host())
     assert found["path"] == "/etc/apt/sources.list.d/nvidia-container-toolkit.sources"
-    assert "URIs: https://nvidia.github.io/libnvidia-container/stable/deb/amd64\nSuites: /\nSigned-By: %s\n" % sources.APT_KEY in found["text"]
+    assert (
+        "URIs: https://nvidia.github.io/libnvidia-container/stable/deb/amd64\nSuites: /\nSigned-By: %s\n" % sources.APT_KEY
+        in found["text"]
+    )
     assert (found["due"], found["file_due"], found["key_due"]) == (True, True, True)
 
 

@@ -26,7 +26,8 @@ def done(engines=None, texts=None, **more):
     """A host on which all is as asked for, with a card."""
     files = {sources.APT_FILE: sources.repository(looks.TOOLKIT, looks.host())["text"], cdi.ENVIRONMENT: "# vendor's\n"}
     arguments = {
-        "packages": looks.installed(), "keys": {sources.APT_KEY: ["A" * 40]}, "units": looks.UNITS, "cdi": [looks.SPEC], "card": True
+        "packages": looks.installed(), "keys": {sources.APT_KEY: ["A" * 40]}, "units": looks.UNITS,
+         "cdi": [looks.SPEC], "card": True
     }  # fmt: skip
     arguments.update(more)
     look = looks.host(engines=engines, texts=dict(files, **(texts or {})), **arguments)
@@ -47,7 +48,11 @@ def test_nothing_is_due_where_all_is_well():
         ({"docker": looks.docker("20.10.24+dfsg1")}, {}, "docker 20.10.24+dfsg1 knows no CDI, which begins with 25.0"),
         ({"docker": looks.docker("24.0.7")}, {"runtime": "legacy"}, None),
         ({"docker": looks.docker("25.0.0")}, {}, None),
-        ({"podman": looks.podman("3.4.4")}, {"runtime": "legacy"}, "podman 3.4.4 knows no CDI, which begins with 4.1: upgrade it"),
+        (
+            {"podman": looks.podman("3.4.4")},
+            {"runtime": "legacy"},
+            "podman 3.4.4 knows no CDI, which begins with 4.1: upgrade it",
+        ),
         ({"podman": looks.podman("4.3.1")}, {}, None),
         ({"containerd": looks.other("1.6.20")}, {}, "containerd 1.6.20 knows no CDI"),
         ({"crio": looks.other("1.22.0")}, {}, "crio 1.22.0 knows no CDI"),
@@ -57,9 +62,17 @@ def test_nothing_is_due_where_all_is_well():
         ({}, {"version": "1.17.8"}, "nvidia_container_toolkit_version=1.17.8 has no units"),
         ({}, {"version": "latest"}, "nvidia_container_toolkit_version=latest: give a release such as 1.20.0"),
         ({}, {"packages": ["nvidia-container-toolkit"]}, "nvidia_container_toolkit_packages=nvidia-container-toolkit: give ["),
-        ({}, {"packages": [looks.FOUR[0], looks.FOUR[1]]}, "depends on the exact version of libnvidia-container-tools, libnvidia-container1"),
+        (
+            {},
+            {"packages": [looks.FOUR[0], looks.FOUR[1]]},
+            "depends on the exact version of libnvidia-container-tools, libnvidia-container1",
+        ),
         ({}, {"packages": [looks.FOUR[1]]}, None),
-        ({}, {"offline": True}, "nvidia_container_toolkit_repository_url=https://nvidia.github.io/libnvidia-container/stable is the vendor's"),
+        (
+            {},
+            {"offline": True},
+            "nvidia_container_toolkit_repository_url=https://nvidia.github.io/libnvidia-container/stable is the vendor's",
+        ),
         ({}, {"offline": True, "repository_url": "https://mirror.example.com/nvidia"}, None),
     ],
 )
@@ -100,7 +113,12 @@ def test_packages_are_exact_and_together(engines, packages, wanted, system, spec
         (looks.installed(held=False), {"hold": False}, [], []),
         (looks.installed("1.20.1-1"), {}, list(looks.FOUR), list(looks.FOUR)),
         (dict(looks.installed(), libnvidia_container1={}), {}, [], []),
-        ({name: dict(one, state="unfinished") for name, one in looks.installed().items()}, {}, list(looks.FOUR), list(looks.FOUR)),
+        (
+            {name: dict(one, state="unfinished") for name, one in looks.installed().items()},
+            {},
+            list(looks.FOUR),
+            list(looks.FOUR),
+        ),
     ],
 )
 def test_what_of_the_packages_is_due(packages, wanted, install, hold):
@@ -139,7 +157,11 @@ def test_the_specification_is_one_that_all_engines_read(engines, version, flag):
         ("# a\nX=1\n", {"X": 1}, None),
         ("# a\nX='1'\n", {"X": 1}, None),
         ("X=1\nY=2\n", {"X": 3}, "X=1\nY=2\n" + cdi.MARK + "the role nvidia_container_toolkit sets this\nX=3\n"),
-        ("%s=a\n" % cdi.FLAGS, {cdi.FLAGS: "b"}, "{0}=a\n{1}the role nvidia_container_toolkit sets this\n{0}=a,b\n".format(cdi.FLAGS, cdi.MARK)),
+        (
+            "%s=a\n" % cdi.FLAGS,
+            {cdi.FLAGS: "b"},
+            "{0}=a\n{1}the role nvidia_container_toolkit sets this\n{0}=a,b\n".format(cdi.FLAGS, cdi.MARK),
+        ),
         ("%s=a,b\n" % cdi.FLAGS, {cdi.FLAGS: "b"}, None),
         # Ours, no longer wanted.
         ("Y=2\n" + cdi.MARK + "x\nA=1\n", {}, "Y=2\n"),
@@ -161,7 +183,8 @@ def test_the_units_variables(text, variables, after):
         ({"cdi": [dict(looks.SPEC, names_driver=False)]}, "it was made for another driver than 580.95.05"),
         ({"cdi": [dict(looks.SPEC, mtime=100.0)]}, "what it is made with has changed"),
         ({"engines": {"podman": looks.podman("4.9.0")}}, "what it is made with has changed"),
-        ({"engines": {"podman": looks.podman("4.9.0")}, "texts": {cdi.ENVIRONMENT: cdi.environment("", {cdi.FLAGS: cdi.OLD_SPECIFICATION})}},
+        ({"engines": {"podman": looks.podman("4.9.0")}, "texts": {cdi.ENVIRONMENT: cdi.environment("",
+         {cdi.FLAGS: cdi.OLD_SPECIFICATION})}},
          "its version 0.7.0 is too new for podman"),
         ({"gpu": dict(looks.CARD, refreshable=False), "cdi": []}, ""),
     ],
@@ -198,7 +221,8 @@ DOCKER = {"/etc/docker/daemon.json": '{"labels": ["a"]}'}
         (looks.docker(cdi_spec_dirs=["/etc/cdi", "/var/run/cdi"]), "cdi", DOCKER, True, False, False, False),
         (looks.docker("28.2.0", cdi_spec_dirs=["/etc/cdi", "/var/run/cdi"]), "cdi", DOCKER, False, False, False, False),
         (looks.docker(), "legacy", DOCKER, True, True, False, False),
-        (looks.docker(runtimes=["nvidia", "runc"]), "legacy", {"/etc/docker/daemon.json": '{"runtimes":{"nvidia":{"path":"nvidia-container-runtime"}}}'},
+        (looks.docker(runtimes=["nvidia", "runc"]), "legacy",
+         {"/etc/docker/daemon.json": '{"runtimes":{"nvidia":{"path":"nvidia-container-runtime"}}}'},
          False, False, False, False),
         (looks.docker(containers=[("web", "")]), "cdi", DOCKER, True, False, True, False),
         (looks.docker(containers=[("chat", "devices")]), "cdi", DOCKER, True, False, False, True),
@@ -247,9 +271,11 @@ def test_what_a_daemon_reload_would_do_is_said_first(packages, gpu, driver, said
         ("containerd", "1.7.20", "cdi", {}, True),
         ("containerd", "2.1.0", "cdi", {}, False),
         ("containerd", "2.1.0", "legacy", {}, True),
-        ("containerd", "1.7.20", "cdi", {toolkit.CONTAINERD_DROP_IN: "enable_cdi = true\nnvidia-container-runtime", toolkit.CONTAINERD:
+        ("containerd", "1.7.20", "cdi", {toolkit.CONTAINERD_DROP_IN: "enable_cdi = "
+            "true\nnvidia-container-runtime", toolkit.CONTAINERD:
          'imports = ["/etc/containerd/conf.d/*.toml"]'}, False),
-        ("containerd", "1.7.20", "cdi", {toolkit.CONTAINERD_DROP_IN: "enable_cdi = true\nnvidia-container-runtime", toolkit.CONTAINERD: ""}, True),
+        ("containerd", "1.7.20", "cdi", {toolkit.CONTAINERD_DROP_IN: "enable_cdi = "
+            "true\nnvidia-container-runtime", toolkit.CONTAINERD: ""}, True),
         ("crio", "1.31.0", "cdi", {}, False),
         ("crio", "1.31.0", "legacy", {}, True),
         ("crio", "1.31.0", "legacy", {toolkit.CRIO_DROP_IN: 'runtime_path = "/usr/bin/nvidia-container-runtime"'}, False),
@@ -283,14 +309,19 @@ def test_what_is_not_proven_is_said(gpu, wanted, said):
 
 
 def test_the_proof():
-    look = done({"docker": looks.docker("29.1.5", cdi_spec_dirs=["/var/run/cdi"]), "podman": looks.podman()}, system=dict(looks.DEBIAN, selinux=True))
+    look = done(
+        {"docker": looks.docker("29.1.5", cdi_spec_dirs=["/var/run/cdi"]), "podman": looks.podman()},
+        system=dict(looks.DEBIAN, selinux=True),
+    )
     del look["files"][toolkit.RECORD]
     proofs = follow(look)["proof"]["engines"]
     assert [one["argv"] for one in proofs] == [
         [name, "run", "--rm", "--network=none", "--device=nvidia.com/gpu=all", "--security-opt=label=disable",
          "docker.io/library/ubuntu:24.04", "nvidia-smi", "-L"] for name in ("docker", "podman")
     ]  # fmt: skip
-    assert [one["pull"] for one in proofs] == [[name, "pull", "--quiet", "docker.io/library/ubuntu:24.04"] for name in ("docker", "podman")]
+    assert [one["pull"] for one in proofs] == [
+        [name, "pull", "--quiet", "docker.io/library/ubuntu:24.04"] for name in ("docker", "podman")
+    ]
     legacy = follow(look, runtime="legacy")["proof"]["engines"][0]["argv"]
     assert "--runtime=nvidia" in legacy and "--device=nvidia.com/gpu=all" not in legacy
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 
 import pytest
@@ -62,7 +61,8 @@ def test_a_keyring_without_any():
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<html>no such page</html>", openpgp.binary(KEYS)[:-5], KEYS[:200], b"\x99\x01", b"\xc6\x80", b"\x99\x00\x01\x07"]
+    "content",
+    [b"", b"<html>no such page</html>", openpgp.binary(KEYS)[:-5], KEYS[:200], b"\x99\x01", b"\xc6\x80", b"\x99\x00\x01\x07"],
 )
 def test_what_is_no_key(content):
     with pytest.raises(GpufleetError):
