@@ -28,7 +28,7 @@ options:
       - With V(vllm), a server without tokens is looked up in C(/metrics); with V(ollama), in C(/api/ps).
       - V(generic) uses C(/v1/models) as the sign of health.
     type: str
-    choices: [generic, ollama, vllm]
+    choices: [generic, ollama, tensorrt_llm, vllm]
     default: generic
   expected:
     description:
@@ -250,7 +250,7 @@ except ImportError:  # run alone, from a checkout that is not on the collections
 ARGUMENTS = dict(
     arguments.ENDPOINT_ARGUMENTS,
     deadline={"type": "float", "default": 60},
-    engine={"type": "str", "choices": ["generic", "ollama", "vllm"], "default": "generic"},
+    engine={"type": "str", "choices": ["generic", "ollama", "tensorrt_llm", "vllm"], "default": "generic"},
     expected={"type": "str"},
     in_check_mode={"type": "str", "choices": ["look", "skip"], "default": "look"},
     interval={"type": "float", "default": 2},
