@@ -46,19 +46,7 @@ def read(options: t.Mapping[str, t.Any]) -> Asked:
     version = serve.parse_version(options.get("engine_version"))
     settings = serve.normalize(options.get("settings") or {})
     cache = (settings.get("extra_llm_api_options") or {}).get("kv_cache_config") or {}
-    wishes = planner.read_wishes(
-        {
-            "context": options.get("context"),
-            "concurrency": options.get("concurrency"),
-            "gpus": options.get("gpus"),
-            "prefer": options.get("prefer"),
-            "headroom_bytes": options.get("headroom_bytes"),
-            "own_units": options.get("own_units"),
-            "reserved": options.get("reserved"),
-            "settings": _translated(settings),
-        },
-        "cuda",
-    )
+    wishes = _wishes(options, _translated(settings))
     known = EngineVersion(version.text, version.family, None, version.number)
     return Asked(
         wishes=dataclasses.replace(wishes, version=known),
@@ -70,6 +58,17 @@ def read(options: t.Mapping[str, t.Any]) -> Asked:
         chunked=settings.get("enable_chunked_prefill"),
         unlisted_models=bool(options.get("unlisted_models")),
     )
+
+
+def _wishes(options: t.Mapping[str, t.Any], settings: t.Mapping[str, t.Any]) -> planner.Wishes:
+    names = ("context", "concurrency", "gpus", "prefer", "headroom_bytes", "own_units", "reserved")
+    try:
+        return planner.read_wishes(dict({name: options.get(name) for name in names}, settings=settings), "cuda")
+    except GpufleetError as error:
+        message = str(error)
+        for ours, theirs in _NAMES.items():
+            message = message.replace("settings." + theirs, "settings." + ours)
+        raise GpufleetError(message, **error.details) from None
 
 
 def _translated(settings: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
