@@ -10,7 +10,7 @@ import typing as t
 
 from .. import batching, devices, parallel
 from ..devices import Seat
-from ..facts import Host, Model
+from ..facts import Model
 from ..fit import context_limit
 from ..units import count, gib
 from ..wishes import Draft
@@ -27,9 +27,7 @@ _UNCOUNTED_IN_FILE = ("speculative_config", "lora_config", "enable_attention_dp"
 _CACHE_COUNTED = ("dtype", "tokens_per_block", "enable_block_reuse", "enable_partial_reuse", "copy_on_partial_reuse")
 
 
-def plan(
-    model: Model, host: Host, fit: ShareFit, groups: t.Sequence[t.Sequence[Seat]], asked: Asked, draft: Draft
-) -> None:
+def plan(model: Model, fit: ShareFit, groups: t.Sequence[t.Sequence[Seat]], asked: Asked, draft: Draft) -> None:
     say = draft.reasons.append
     say(_gpus(fit, groups, asked))
     say(_split(model, fit, asked))

@@ -66,7 +66,7 @@ def _plan(given: Model, host: Host, asked: Asked) -> Draft:
         return draft
     cap = max(min(seat.device.capability or support.LEAST_CAPABILITY for seat in group) for group in groups)
     draft.refuse(support.quantization(model.quantization, cap))
-    draft.refuse(support.kv_dtype(kv_dtype_of(model, asked), cap))
+    draft.refuse(support.kv_dtype(kv_dtype_of(model, asked)))
     draft.refuse(refusals.context(model, asked))
     if draft.refusal and draft.refusal.code in ("kv_cache_dtype_unsupported", "model_unsupported"):
         draft.numbers = _model_numbers(model, asked)
@@ -75,7 +75,7 @@ def _plan(given: Model, host: Host, asked: Asked) -> Draft:
     fits = [work_out(model, item.seats, item.split, item.linked, asked) for item in possible]
     best = t.cast(ShareFit, cuda.choose(fits, asked.wishes, model))
     _write(best, asked, draft)
-    explain.plan(given, host, best, groups, asked, draft)
+    explain.plan(given, best, groups, asked, draft)
     if not best.fits:
         draft.refuse(refusals.memory(model, host, best, asked))
     return draft

@@ -139,7 +139,8 @@ def _kind(found: Quantization) -> t.Tuple[t.Optional[str], t.Optional[str]]:
     return None, "quantization %s" % found.method
 
 
-def kv_dtype(name: str, cap: Capability) -> t.Optional[Refusal]:
+def kv_dtype(name: str) -> t.Optional[Refusal]:
+    """Why the KV cache cannot be worked out in this dtype; None when it can."""
     if name in ("auto", "fp8"):
         return None
     return Refusal(
