@@ -29,7 +29,8 @@ options:
     description:
       - The service, with C(name), C(description), C(image), C(command), C(environment), C(secrets), C(start_script),
         C(umask), C(mounts), C(directories), C(user), C(group), C(uid), C(gid), C(publish), C(network), C(alias),
-        C(gpus), C(before), C(shm_size), C(memory), C(cpus), C(pids), C(read_only), C(start_s) and C(stop_s).
+        C(gpus), C(before), C(shm_size), C(memory), C(cpus), C(pids), C(read_only), C(start_s) and C(stop_s), and if
+        need be C(ulimits).
     type: dict
     required: true
   kind:

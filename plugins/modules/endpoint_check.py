@@ -46,7 +46,7 @@ options:
       - With V(vllm), a server without tokens is looked up in C(/metrics); with V(ollama), in C(/api/ps).
       - V(generic) uses C(/v1/models) as the sign of health.
     type: str
-    choices: [generic, ollama, vllm]
+    choices: [generic, ollama, tensorrt_llm, vllm]
     default: generic
   expected:
     description:
@@ -293,7 +293,7 @@ ARGUMENTS = dict(
     container_engine={"type": "str", "choices": ["docker", "podman"], "default": "docker"},
     deadline={"type": "float", "default": 60},
     devices={"type": "list", "elements": "str"},
-    engine={"type": "str", "choices": ["generic", "ollama", "vllm"], "default": "generic"},
+    engine={"type": "str", "choices": ["generic", "ollama", "tensorrt_llm", "vllm"], "default": "generic"},
     expected={"type": "str"},
     in_check_mode={"type": "str", "choices": ["look", "skip"], "default": "look"},
     interval={"type": "float", "default": 2},

@@ -14,13 +14,14 @@ A service is a dictionary::
     secrets       {name: file on the host, which root can read}: they become environment variables inside, by START_SCRIPT
     start_script  where START_SCRIPT lies on the host
     umask         of the program, in octal
-    mounts        [{path, writable}], under the same name inside as on the host
+    mounts        [{path, writable}], under the same name inside as on the host where there is no `inside`
     directories   [{path, mode}], of the user, made anew at every start (what lies in /run is gone after a boot)
     user, group   names on the host; uid, gid: their numbers, which are all that the container knows
     publish       ["127.0.0.1:8000:8000"]; network, alias: a network of the engine's, and a name there that others may share
     gpus          CDI names such as nvidia.com/gpu=GPU-...
     before        commands as one word list each, run on the host before the start; a failure of the first word "-" is none
     shm_size, memory, cpus, pids   limits as the engine takes them, or empty
+    ulimits       ["memlock=-1"]; without the key that alone, where there are GPUs: NCCL and RDMA pin memory
     read_only     whether the image's file system is; /tmp is memory then
     start_s, stop_s   seconds
 """
@@ -135,7 +136,8 @@ def compose(services: t.Sequence[Service]) -> t.Dict[str, t.Any]:
                 one[name] = service[key]
         if service["gpus"]:
             one["devices"] = list(service["gpus"])
-            one["ulimits"] = {"memlock": -1}
+        if _ulimits(service):
+            one["ulimits"] = {name: int(value) for name, value in (limit.split("=") for limit in _ulimits(service))}
         if service["network"]:
             one["networks"] = {service["network"]: {"aliases": [service["alias"]]}}
             networks[service["network"]] = {"external": True}
@@ -212,13 +214,15 @@ def _limits(service: Service) -> t.List[str]:
     for key, option in (("memory", "--memory"), ("cpus", "--cpus"), ("pids", "--pids-limit")):
         if service[key]:
             found.append("%s=%s" % (option, service[key]))
-    if service["gpus"]:
-        found.append("--ulimit=memlock=-1")  # NCCL and RDMA pin memory
-    return found
+    return found + ["--ulimit=" + limit for limit in _ulimits(service)]
+
+
+def _ulimits(service: Service) -> t.List[str]:
+    return [str(limit) for limit in service.get("ulimits", ["memlock=-1"] if service["gpus"] else [])]
 
 
 def _mounts(service: Service, secrets: bool = True) -> t.List[t.Tuple[str, str, bool]]:
-    found = [(one["path"], one["path"], bool(one["writable"])) for one in service["mounts"]]
+    found = [(one["path"], one.get("inside") or one["path"], bool(one["writable"])) for one in service["mounts"]]
     found += [(one["path"], one["path"], True) for one in service["directories"]]
     found.append((service["start_script"], START, False))
     if service["secrets"] and secrets:

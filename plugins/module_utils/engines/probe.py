@@ -16,8 +16,8 @@ from .connection import Client, failure
 
 STATES = ("listening", "healthy", "serving", "answering")
 KINDS = ("auto", "chat", "completion", "embedding")
-HEALTH_PATH = {"vllm": "/health", "ollama": "/", "generic": None}
-VERSION_PATH = {"vllm": "/version", "ollama": "/api/version", "generic": None}
+HEALTH_PATH = {"vllm": "/health", "tensorrt_llm": "/health", "ollama": "/", "generic": None}
+VERSION_PATH = {"vllm": "/version", "tensorrt_llm": "/version", "ollama": "/api/version", "generic": None}
 
 # What time alone may mend is looked at again until the deadline; the rest is final at once.
 PASSING = ("refused", "not_listening", "loading", "unreachable", "timeout", "hung", "overloaded", "server_error")

@@ -36,14 +36,14 @@ def plan(model: Model, host: Host, wishes: Wishes) -> Draft:
         draft.refuse(refusals.unusable([devices.why_unusable(device) for device in host.devices]))  # type: ignore[misc]
     else:
         draft.refuse(refusals.driver(host, wishes.version, wishes))
-    groups = _seat_groups(host, wishes, draft)
+    groups = seat_groups(host, wishes, draft)
     if not groups:
         draft.numbers = _model_numbers(model, wishes)
         return draft
     _check_model(model, groups, wishes, draft)
-    candidates = _candidates(model, host, groups, wishes, draft)
-    fits = [work_out(model, item.seats, item.split, item.linked, wishes) for item in candidates]
-    best = _choose(fits, wishes, model)
+    possible = candidates(model, host, groups, wishes, draft)
+    fits = [work_out(model, item.seats, item.split, item.linked, wishes) for item in possible]
+    best = choose(fits, wishes, model)
     _write(model, host, best, groups, wishes, draft)
     if not best.fits:
         rest = [seat for group in groups for seat in group]
@@ -51,7 +51,7 @@ def plan(model: Model, host: Host, wishes: Wishes) -> Draft:
     return draft
 
 
-def _seat_groups(host: Host, wishes: Wishes, draft: Draft) -> t.List[t.List[Seat]]:
+def seat_groups(host: Host, wishes: Wishes, draft: Draft) -> t.List[t.List[Seat]]:
     """Usable devices, those of one model together; a slice is a group of its own. Refuses what cannot be."""
     chosen: t.Sequence[Device] = host.nvidia
     if isinstance(wishes.gpus, tuple):
@@ -136,7 +136,7 @@ def check_context(model: Model, wishes: Wishes, draft: Draft) -> None:
         draft.refuse(refusals.context(wishes.context, limit))
 
 
-def _candidates(
+def candidates(
     model: Model, host: Host, groups: t.Sequence[t.List[Seat]], wishes: Wishes, draft: Draft
 ) -> t.List[Candidate]:
     """Every way worth working out; never empty."""
@@ -260,7 +260,7 @@ def _fixed_candidate(
     return Candidate(tuple(seats), split, linked)
 
 
-def _choose(fits: t.Sequence[Fit], wishes: Wishes, model: Model) -> Fit:
+def choose(fits: t.Sequence[Fit], wishes: Wishes, model: Model) -> Fit:
     """The fit that serves ``prefer`` best; when none fits, the one that is least short."""
     working = [fit for fit in fits if fit.promised] or [fit for fit in fits if fit.fits]
     if not working:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import GpufleetError
-from . import ollama_table, vllm_table, words
+from . import ollama_table, trtllm_table, vllm_table, words
 from .layout import WIDTH, Layout
 
-_ENGINES = {"vllm": vllm_table, "ollama": ollama_table}
-_WANTED = "plan_table wants the plan that gpufleet.llm.vllm_plan or gpufleet.llm.ollama_plan returned"
+_ENGINES = {"vllm": vllm_table, "ollama": ollama_table, "tensorrt_llm": trtllm_table}
+_WANTED = "plan_table wants the plan that gpufleet.llm.vllm_plan, trtllm_plan or ollama_plan returned"
 
 Facts = t.Mapping[str, t.Any]
 

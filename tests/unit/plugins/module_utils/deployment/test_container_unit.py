@@ -113,3 +113,17 @@ def test_the_script_that_it_starts_with(tmp_path):
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "0027\na b$c'\"\\n|a  b|$HOME|"
     (secrets / "KEY").unlink()
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "0027\n|a  b|$HOME|"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mount_with_another_name_inside_and_limits_of_its_own(kind):
+    changes = {"mounts": [{"path": "/srv/models/a", "inside": "/models/chat", "writable": False}], "gpus": ["nvidia.com/gpu=GPU-1"]}
+    text = container_unit.text(service(ulimits=["memlock=-1", "stack=67108864"], **changes), kind)
+    assert "/srv/models/a:/models/chat:ro" in text and "--ulimit=memlock=-1 --ulimit=stack=67108864" in text
+    assert "ulimit" not in container_unit.text(service(ulimits=[], **changes), kind)
+
+
+def test_compose_has_limits_of_its_own():
+    one = container_unit.compose([service(ulimits=["stack=67108864"], gpus=["nvidia.com/gpu=GPU-1"])])["services"]["vllm-chat"]
+    assert one["ulimits"] == {"stack": 67108864}
+    assert container_unit.compose([service(gpus=["nvidia.com/gpu=GPU-1"])])["services"]["vllm-chat"]["ulimits"] == {"memlock": -1}
