@@ -21,16 +21,24 @@ from ansible_collections.gpufleet.llm.plugins.module_utils.services import conta
 PLUGINS = pathlib.Path(container_look.__file__).resolve().parents[2]
 ANSWERS = {
     "/info": {
-        "ServerVersion": "26.1.5+dfsg1", "CDISpecDirs": ["/etc/cdi"], "Runtimes": {"runc": {}, "nvidia": {}},
-         "LiveRestoreEnabled": True,
-        "DefaultRuntime": "runc", "CgroupDriver": "systemd", "DockerRootDir": "/var/lib/docker", "Containers": 2, "Images": 1,
-        "LoggingDriver": "json-file", "RegistryConfig": {"Mirrors": ["https://m/"]}, "HttpsProxy": "http://xxxxx:xxxxx@p",
+        "ServerVersion": "26.1.5+dfsg1",
+        "CDISpecDirs": ["/etc/cdi"],
+        "Runtimes": {"runc": {}, "nvidia": {}},
+        "LiveRestoreEnabled": True,
+        "DefaultRuntime": "runc",
+        "CgroupDriver": "systemd",
+        "DockerRootDir": "/var/lib/docker",
+        "Containers": 2,
+        "Images": 1,
+        "LoggingDriver": "json-file",
+        "RegistryConfig": {"Mirrors": ["https://m/"]},
+        "HttpsProxy": "http://xxxxx:xxxxx@p",
     },
     "/containers/json": [{"Id": "b"}, {"Id": "a"}, {"Id": "gone"}],
     "/containers/a/json": {"Name": "/web", "HostConfig": {}, "Config": {"Env": ["SECRET=x"]}},
     "/containers/b/json": {"Name": "/chat", "HostConfig": {"DeviceRequests": [{"Driver": "cdi"}]}},
     "/images/docker.io/library/a:1/json": {"Id": "sha256:1"},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -96,9 +104,12 @@ def test_run_alone(tmp_path):
         "packages": ["no-such-package"],
     }
     process = subprocess.run(
-        [sys.executable, str(PLUGINS / "modules" / "container_host.py")], input=json.dumps(options), text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [sys.executable, str(PLUGINS / "modules" / "container_host.py")],
+        input=json.dumps(options),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert process.returncode == 0, process.stdout + process.stderr
     found = json.loads(process.stdout)
     assert found["changed"] is False and found["packages"] == {}

@@ -35,10 +35,16 @@ DEBIAN = {
     "selinux": False,
 }
 ROCKY = dict(
-    DEBIAN, id="rocky", like=["rocky", "rhel", "centos", "fedora"], version="9.7", codename="", name="Rocky Linux 9.7 (Blue "
-        "Onyx)",
-    package_manager="dnf", architecture="x86_64", selinux=True,
-)  # fmt: skip
+    DEBIAN,
+    id="rocky",
+    like=["rocky", "rhel", "centos", "fedora"],
+    version="9.7",
+    codename="",
+    name="Rocky Linux 9.7 (Blue Onyx)",
+    package_manager="dnf",
+    architecture="x86_64",
+    selinux=True,
+)
 UBUNTU = dict(DEBIAN, id="ubuntu", like=["ubuntu", "debian"], version="24.04", codename="noble", name="Ubuntu 24.04.3 LTS")
 CARD = {"cards": 1, "devices": ["/dev/nvidia0"], "driver": "580.95.05", "smi": "/usr/bin/nvidia-smi", "refreshable": True}
 SPEC = {
@@ -107,9 +113,15 @@ def docker(version="26.1.5", containers=(), text=None, **info):
 
 def podman(version="5.4.2"):
     return {
-        "version": version, "program": "/usr/bin/podman", "active": False, "enabled": False, "started_at": None, "cli": True,
-        "images": [], "containers": [],
-    }  # fmt: skip
+        "version": version,
+        "program": "/usr/bin/podman",
+        "active": False,
+        "enabled": False,
+        "started_at": None,
+        "cli": True,
+        "images": [],
+        "containers": [],
+    }
 
 
 def other(version, active=True):

@@ -24,12 +24,22 @@ def follow(look, **wanted):
 @pytest.mark.parametrize(
     ("system", "engines", "wanted", "chosen", "names"),
     [
-        (looks.DEBIAN, {}, {}, "podman", ["podman", "crun", "netavark", "aardvark-dns", "uidmap", "nftables",
-         "fuse-overlayfs", "passt"]),
+        (
+            looks.DEBIAN,
+            {},
+            {},
+            "podman",
+            ["podman", "crun", "netavark", "aardvark-dns", "uidmap", "nftables", "fuse-overlayfs", "passt"],
+        ),
         (looks.DEBIAN, {}, {"engine": "docker"}, "docker", ["docker.io", "docker-cli"]),
         (OLD_DEBIAN, {}, {}, "docker", ["docker.io"]),
-        (OLD_DEBIAN, {}, {"engine": "podman"}, "podman",
-         ["podman", "crun", "netavark", "aardvark-dns", "uidmap", "iptables", "fuse-overlayfs", "slirp4netns"]),
+        (
+            OLD_DEBIAN,
+            {},
+            {"engine": "podman"},
+            "podman",
+            ["podman", "crun", "netavark", "aardvark-dns", "uidmap", "iptables", "fuse-overlayfs", "slirp4netns"],
+        ),
         (looks.UBUNTU, {}, {}, "docker", ["docker.io"]),
         (looks.ROCKY, {}, {}, "podman", ["podman", "crun", "netavark", "aardvark-dns"]),
         (OLD_DEBIAN, {}, {"source": "docker"}, "docker", list(engine.DOCKER_CE)),
@@ -41,7 +51,7 @@ def follow(look, **wanted):
         (looks.DEBIAN, {"podman": looks.podman(), "docker": looks.docker()}, {}, "docker", []),
         (looks.DEBIAN, {"podman": looks.podman()}, {"engine": "docker"}, "docker", ["docker.io", "docker-cli"]),
     ],
-)  # fmt: skip
+)
 def test_which_one(system, engines, wanted, chosen, names):
     state = follow(looks.host(system, engines), **wanted)
     assert (state["engine"], state["packages"]["names"], state["problems"]) == (chosen, names, [])
@@ -79,30 +89,46 @@ def test_the_vendors_repository(system, text):
     ("look", "wanted", "problem"),
     [
         (looks.host(looks.ROCKY, {}), {"engine": "docker"}, "Rocky Linux 9.7 (Blue Onyx) has no Docker of its own"),
-        (looks.host(OLD_DEBIAN, {}), {"source": "docker", "offline": True},
-         "container_engine_repository_url=https://download.docker.com/linux"),
-        (looks.host(engines={"docker": looks.docker()}, packages={"docker.io": {"version": "26.1.5",
-         "state": "installed", "held": False}}),
-         {"source": "docker"}, "container_engine_source=docker, and the distribution's docker.io 26.1.5 is there"),
-        (looks.host(), {"registry_mirrors": ["mirror.example.com"]}, "mirror.example.com is no address such as "
-            "https://mirror.example.com"),
-        (looks.host(), {"registry_mirrors": ["http://m:5000"]}, "http://m:5000 has no TLS. Name m:5000 in "
-            "container_engine_insecure"),
+        (
+            looks.host(OLD_DEBIAN, {}),
+            {"source": "docker", "offline": True},
+            "container_engine_repository_url=https://download.docker.com/linux",
+        ),
+        (
+            looks.host(
+                engines={"docker": looks.docker()},
+                packages={"docker.io": {"version": "26.1.5", "state": "installed", "held": False}},
+            ),
+            {"source": "docker"},
+            "container_engine_source=docker, and the distribution's docker.io 26.1.5 is there",
+        ),
+        (
+            looks.host(),
+            {"registry_mirrors": ["mirror.example.com"]},
+            "mirror.example.com is no address such as https://mirror.example.com",
+        ),
+        (
+            looks.host(),
+            {"registry_mirrors": ["http://m:5000"]},
+            "http://m:5000 has no TLS. Name m:5000 in container_engine_insecure",
+        ),
         (looks.host(), {"insecure_registries": ["0.0.0.0/0"]}, "0.0.0.0/0 is no registry such as"),
         (looks.host(), {"insecure_registries": ["*.example.com"]}, "no wildcards, no networks"),
         (looks.host(), {"log_max_size": "100"}, "container_engine_log_max_size=100: give a number and k, m or g"),
         (looks.host(), {"data_root": "/srv"}, "container_engine_data_root=/srv: give the absolute path"),
         (looks.host(), {"data_root": "srv/x"}, "container_engine_data_root=srv/x: give the absolute path"),
         (looks.host(engines={"docker": looks.docker(images=3)}), {"data_root": "/srv/docker"}, "holds 0 containers and 3 images"),
-        (looks.host(engines={"docker": dict(looks.docker(), arguments=["--data-root=/x"])}),
-         {"data_root": "/srv/docker"}, "(data-root)"),
+        (
+            looks.host(engines={"docker": dict(looks.docker(), arguments=["--data-root=/x"])}),
+            {"data_root": "/srv/docker"},
+            "(data-root)",
+        ),
         (looks.host(engines={"docker": looks.docker()}, texts={DAEMON: "{"}), {"live_restore": True}, "is no JSON"),
         (looks.host(texts={podman.STORAGE: "[storage]\ngraphroot = '/x'\n"}), {"data_root": "/srv/podman"}, "is somebody else's"),
         (looks.host(), {"rootless_user": "eva"}, "container_engine_rootless_user=eva does not exist"),
-        (looks.host(dict(looks.DEBIAN, package_manager=None), {}),
-         {}, "has neither apt nor dnf"),
+        (looks.host(dict(looks.DEBIAN, package_manager=None), {}), {}, "has neither apt nor dnf"),
     ],
-)  # fmt: skip
+)
 def test_refusals(look, wanted, problem):
     problems = follow(look, **wanted)["problems"]
     assert len(problems) == 1 and problem in problems[0]
@@ -158,9 +184,15 @@ def test_a_note_newer_than_docker_is_a_restart_that_is_due():
 
 
 @pytest.mark.parametrize(
-    ("there", "wanted", "due", "absent"), [(None, "", False, True), (None, "d1", True, False), ("d1", "d1", False, False),
-                                           ("d1", "d2", True, False), ("d1", "", True, True)]
-)  # fmt: skip
+    ("there", "wanted", "due", "absent"),
+    [
+        (None, "", False, True),
+        (None, "d1", True, False),
+        ("d1", "d1", False, False),
+        ("d1", "d2", True, False),
+        ("d1", "", True, True),
+    ],
+)
 @pytest.mark.parametrize("name", ["docker", "podman"])
 def test_proxies_are_known_by_their_digest(name, there, wanted, due, absent):
     engines = {"docker": {"docker": looks.docker()}, "podman": {"podman": looks.podman()}}[name]

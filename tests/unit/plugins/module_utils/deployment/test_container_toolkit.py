@@ -26,9 +26,12 @@ def done(engines=None, texts=None, **more):
     """A host on which all is as asked for, with a card."""
     files = {sources.APT_FILE: sources.repository(looks.TOOLKIT, looks.host())["text"], cdi.ENVIRONMENT: "# vendor's\n"}
     arguments = {
-        "packages": looks.installed(), "keys": {sources.APT_KEY: ["A" * 40]}, "units": looks.UNITS,
-         "cdi": [looks.SPEC], "card": True
-    }  # fmt: skip
+        "packages": looks.installed(),
+        "keys": {sources.APT_KEY: ["A" * 40]},
+        "units": looks.UNITS,
+        "cdi": [looks.SPEC],
+        "card": True,
+    }
     arguments.update(more)
     look = looks.host(engines=engines, texts=dict(files, **(texts or {})), **arguments)
     record = follow(look)["proof"]["record"]
@@ -95,10 +98,15 @@ def test_offline_is_no_hindrance_where_the_packages_are_there():
         (None, {}, {"packages": [looks.FOUR[1]]}, None, ["nvidia-container-toolkit-base=1.20.0-1"]),
         (None, {}, {}, looks.ROCKY, ["%s-1.20.0-1" % name for name in looks.FOUR]),
         # One that is not asked for goes along, for the others would not install beside it.
-        (None, looks.installed("1.19.1-1"), {"packages": [looks.FOUR[1]]}, None, ["%s=1.20.0-1" % name for name in
-         (looks.FOUR[1], looks.FOUR[0], looks.FOUR[2], looks.FOUR[3])]),
+        (
+            None,
+            looks.installed("1.19.1-1"),
+            {"packages": [looks.FOUR[1]]},
+            None,
+            ["%s=1.20.0-1" % name for name in (looks.FOUR[1], looks.FOUR[0], looks.FOUR[2], looks.FOUR[3])],
+        ),
     ],
-)  # fmt: skip
+)
 def test_packages_are_exact_and_together(engines, packages, wanted, system, specs):
     found = follow(looks.host(system, engines, packages=packages), **wanted)["packages"]
     assert found["specs"] == specs and found["install_due"] and set(found["hold"]) == set(found["names"])
@@ -183,12 +191,16 @@ def test_the_units_variables(text, variables, after):
         ({"cdi": [dict(looks.SPEC, names_driver=False)]}, "it was made for another driver than 580.95.05"),
         ({"cdi": [dict(looks.SPEC, mtime=100.0)]}, "what it is made with has changed"),
         ({"engines": {"podman": looks.podman("4.9.0")}}, "what it is made with has changed"),
-        ({"engines": {"podman": looks.podman("4.9.0")}, "texts": {cdi.ENVIRONMENT: cdi.environment("",
-         {cdi.FLAGS: cdi.OLD_SPECIFICATION})}},
-         "its version 0.7.0 is too new for podman"),
+        (
+            {
+                "engines": {"podman": looks.podman("4.9.0")},
+                "texts": {cdi.ENVIRONMENT: cdi.environment("", {cdi.FLAGS: cdi.OLD_SPECIFICATION})},
+            },
+            "its version 0.7.0 is too new for podman",
+        ),
         ({"gpu": dict(looks.CARD, refreshable=False), "cdi": []}, ""),
     ],
-)  # fmt: skip
+)
 def test_why_the_specification_is_made_anew(change, why):
     change = dict(change)
     engines = change.pop("engines", None)
@@ -221,16 +233,22 @@ DOCKER = {"/etc/docker/daemon.json": '{"labels": ["a"]}'}
         (looks.docker(cdi_spec_dirs=["/etc/cdi", "/var/run/cdi"]), "cdi", DOCKER, True, False, False, False),
         (looks.docker("28.2.0", cdi_spec_dirs=["/etc/cdi", "/var/run/cdi"]), "cdi", DOCKER, False, False, False, False),
         (looks.docker(), "legacy", DOCKER, True, True, False, False),
-        (looks.docker(runtimes=["nvidia", "runc"]), "legacy",
-         {"/etc/docker/daemon.json": '{"runtimes":{"nvidia":{"path":"nvidia-container-runtime"}}}'},
-         False, False, False, False),
+        (
+            looks.docker(runtimes=["nvidia", "runc"]),
+            "legacy",
+            {"/etc/docker/daemon.json": '{"runtimes":{"nvidia":{"path":"nvidia-container-runtime"}}}'},
+            False,
+            False,
+            False,
+            False,
+        ),
         (looks.docker(containers=[("web", "")]), "cdi", DOCKER, True, False, True, False),
         (looks.docker(containers=[("chat", "devices")]), "cdi", DOCKER, True, False, False, True),
         (looks.docker(containers=[("chat", "legacy")]), "cdi", DOCKER, True, False, False, True),
         (looks.docker(containers=[("chat", "cdi")], live_restore=True), "cdi", DOCKER, True, False, True, False),
         (dict(looks.docker(), active=False, info=None), "cdi", DOCKER, True, False, False, False),
     ],
-)  # fmt: skip
+)
 def test_docker(docker, runtime, texts, writes, reload, restart, waits):
     found = follow(looks.host(engines={"docker": docker}, texts=texts), runtime=runtime)["docker"]
     assert (found["text"] is not None, found["reload"], found["restart_now"], found["waits"]) == (writes, reload, restart, waits)
@@ -271,16 +289,28 @@ def test_what_a_daemon_reload_would_do_is_said_first(packages, gpu, driver, said
         ("containerd", "1.7.20", "cdi", {}, True),
         ("containerd", "2.1.0", "cdi", {}, False),
         ("containerd", "2.1.0", "legacy", {}, True),
-        ("containerd", "1.7.20", "cdi", {toolkit.CONTAINERD_DROP_IN: "enable_cdi = "
-            "true\nnvidia-container-runtime", toolkit.CONTAINERD:
-         'imports = ["/etc/containerd/conf.d/*.toml"]'}, False),
-        ("containerd", "1.7.20", "cdi", {toolkit.CONTAINERD_DROP_IN: "enable_cdi = "
-            "true\nnvidia-container-runtime", toolkit.CONTAINERD: ""}, True),
+        (
+            "containerd",
+            "1.7.20",
+            "cdi",
+            {
+                toolkit.CONTAINERD_DROP_IN: "enable_cdi = true\nnvidia-container-runtime",
+                toolkit.CONTAINERD: 'imports = ["/etc/containerd/conf.d/*.toml"]',
+            },
+            False,
+        ),
+        (
+            "containerd",
+            "1.7.20",
+            "cdi",
+            {toolkit.CONTAINERD_DROP_IN: "enable_cdi = true\nnvidia-container-runtime", toolkit.CONTAINERD: ""},
+            True,
+        ),
         ("crio", "1.31.0", "cdi", {}, False),
         ("crio", "1.31.0", "legacy", {}, True),
         ("crio", "1.31.0", "legacy", {toolkit.CRIO_DROP_IN: 'runtime_path = "/usr/bin/nvidia-container-runtime"'}, False),
     ],
-)  # fmt: skip
+)
 def test_nvidia_ctk_is_called_only_where_its_result_is_not_there(engine, version, runtime, texts, configure):
     found = follow(looks.host(engines={engine: looks.other(version)}, texts=texts), runtime=runtime)[engine]
     assert (found["configure"], found["due"]) == (configure, configure)
@@ -316,9 +346,19 @@ def test_the_proof():
     del look["files"][toolkit.RECORD]
     proofs = follow(look)["proof"]["engines"]
     assert [one["argv"] for one in proofs] == [
-        [name, "run", "--rm", "--network=none", "--device=nvidia.com/gpu=all", "--security-opt=label=disable",
-         "docker.io/library/ubuntu:24.04", "nvidia-smi", "-L"] for name in ("docker", "podman")
-    ]  # fmt: skip
+        [
+            name,
+            "run",
+            "--rm",
+            "--network=none",
+            "--device=nvidia.com/gpu=all",
+            "--security-opt=label=disable",
+            "docker.io/library/ubuntu:24.04",
+            "nvidia-smi",
+            "-L",
+        ]
+        for name in ("docker", "podman")
+    ]
     assert [one["pull"] for one in proofs] == [
         [name, "pull", "--quiet", "docker.io/library/ubuntu:24.04"] for name in ("docker", "podman")
     ]

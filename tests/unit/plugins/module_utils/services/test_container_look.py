@@ -50,16 +50,33 @@ JSON = """{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "containerEdits": {"
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        (YAML, {"version": "0.7.0", "kind": "nvidia.com/gpu", "devices": ["0", "GPU-12345678-aaaa", "all"], "generated": True,
-                "nodes": ["/dev/dri/card1", "/dev/nvidia0", "/dev/nvidiactl"]}),
-        (JSON, {"version": "0.5.0", "kind": "nvidia.com/gpu", "devices": ["all"], "generated": False,
-                "nodes": ["/dev/nvidia0", "/dev/nvidiactl"]}),
-        ('cdiVersion: "0.6.0"\nkind: "vendor.com/device"\ndevices:\n  - name: a\n', {"version": "0.6.0",
-         "kind": "vendor.com/device",
-         "devices": ["a"], "generated": False, "nodes": []}),
+        (
+            YAML,
+            {
+                "version": "0.7.0",
+                "kind": "nvidia.com/gpu",
+                "devices": ["0", "GPU-12345678-aaaa", "all"],
+                "generated": True,
+                "nodes": ["/dev/dri/card1", "/dev/nvidia0", "/dev/nvidiactl"],
+            },
+        ),
+        (
+            JSON,
+            {
+                "version": "0.5.0",
+                "kind": "nvidia.com/gpu",
+                "devices": ["all"],
+                "generated": False,
+                "nodes": ["/dev/nvidia0", "/dev/nvidiactl"],
+            },
+        ),
+        (
+            'cdiVersion: "0.6.0"\nkind: "vendor.com/device"\ndevices:\n  - name: a\n',
+            {"version": "0.6.0", "kind": "vendor.com/device", "devices": ["a"], "generated": False, "nodes": []},
+        ),
         ("", {"version": "", "kind": "", "devices": [], "generated": False, "nodes": []}),
     ],
-)  # fmt: skip
+)
 def test_specification(text, found):
     assert look.specification(text) == found
 
