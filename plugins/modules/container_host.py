@@ -112,7 +112,8 @@ keys:
   returned: success
   type: dict
 packages:
-  description: Of O(packages), those that are there, with C(version), C(state) (installed, config-files, unfinished) and C(held).
+  description: Of O(packages), those that are there, with C(version), C(architecture), C(state) (installed, config-files, unfinished)
+    and C(held).
   returned: success
   type: dict
   sample: {nvidia-container-toolkit-base: {version: 1.20.0-1, state: installed, held: true}}
@@ -149,13 +150,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 try:
     from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
-    from ansible_collections.gpufleet.llm.plugins.module_utils.services import container_look, host_look
+    from ansible_collections.gpufleet.llm.plugins.module_utils.services import container_look, host_look, packages
 except ImportError:  # run alone, from a checkout that is not on the collections path
     import sys
 
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from module_utils.entry import run
-    from module_utils.services import container_look, host_look
+    from module_utils.services import container_look, host_look, packages
 
 ARGUMENTS = {
     "digests": {"type": "list", "elements": "path", "default": []},
@@ -171,7 +172,8 @@ ARGUMENTS = {
 def work(module: AnsibleModule) -> dict:
     options = module.params
     system = container_look.system()
-    packages, unfinished = container_look.packages(options["packages"], system["package_manager"])
+    apt = system["package_manager"] == "apt"
+    there = packages.of_apt() if apt else packages.of_rpm()
     units = container_look.units(list(dict.fromkeys([*container_look.UNITS.values(), *options["units"]])))
     files = {path: host_look.file(path) for path in options["files"]}
     gpu = container_look.gpu()
@@ -179,8 +181,8 @@ def work(module: AnsibleModule) -> dict:
     return {
         "changed": False,
         "system": system,
-        "packages": packages,
-        "unfinished": unfinished,
+        "packages": {name: there[name] for name in options["packages"] if name in there},
+        "unfinished": packages.unfinished(there) if apt else [],
         "files": files,
         "digests": {path: module.sha256(path) for path in options["digests"]},
         "times": {path: os.stat(path).st_mtime if os.path.exists(path) else None for path in options["digests"]},

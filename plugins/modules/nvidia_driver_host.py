@@ -75,9 +75,6 @@ look:
     initramfs:
       description: The C(command) that makes it anew, and whether it is C(stale), older than the blacklist of nouveau.
       type: dict
-    interrupted:
-      description: Whether dpkg was interrupted and has to be told to complete its work.
-      type: bool
     kernel:
       description: The running kernel's C(release), whether its C(headers) are there, and the C(images) that packages bring.
       type: dict
@@ -96,7 +93,7 @@ look:
       description: Whether nouveau is loaded.
       type: bool
     packages:
-      description: By name the C(version), and whether it is C(installed), C(broken) and C(held).
+      description: By name the C(version), the C(architecture), the C(state) (installed or unfinished), and whether it is C(held).
       type: dict
     reboot_required:
       description: Whether the distribution asks for a reboot.
@@ -111,6 +108,10 @@ look:
     secure_boot:
       description: Whether Secure Boot is on.
       type: bool
+    unfinished:
+      description: Packages that dpkg was interrupted in (C(dpkg) where no name is known); it has to complete its work first.
+      type: list
+      elements: str
     units:
       description:
         - By name whether a service C(exists), is C(enabled), C(active) and C(stale), whether systemd has C(unread) files of

@@ -213,7 +213,7 @@ class _Decision:
 
     def _installed(self) -> t.Dict[str, t.Any]:
         found: t.Mapping[str, t.Any] = self.look["packages"]
-        return {name: entry for name, entry in found.items() if packages.is_driver(name) and entry["installed"]}
+        return {name: entry for name, entry in found.items() if packages.is_driver(name) and entry["state"] == "installed"}
 
     def _source(self) -> str:
         there = packages.source_of(self._installed())
@@ -315,7 +315,7 @@ class _Decision:
             away = packages.offline_problem(repository) if self.wishes["offline"] else None
             if away:
                 self._refuse(refusals.offline(away))
-            due["configure"] = bool(self.look["interrupted"])
+            due["configure"] = bool(self.look["unfinished"])
             stream = answer["stream"]
             enabled = self.look["files"].get(files.STREAM) or ""
             due["stream"] = bool(stream) and "stream=%s\n" % str(stream).partition(":")[2] not in enabled
@@ -387,14 +387,14 @@ class _Decision:
     def _driver_version(self, wanted: t.Sequence[Package]) -> t.Optional[str]:
         for package in wanted:
             entry = self.look["packages"].get(package.name)
-            if package.stage == "driver" and package.rule in ("branch", "exact") and entry and entry["installed"]:
+            if package.stage == "driver" and package.rule in ("branch", "exact") and entry and entry["state"] == "installed":
                 return packages.upstream(entry["version"])
         return None
 
     def _has(self, package: Package, branch: int) -> bool:
         names = (package.name, packages.OTHER_NAMES.get(package.name, ""))
         entry = next((self.look["packages"][name] for name in names if name in self.look["packages"]), None)
-        if entry is None or not entry["installed"]:
+        if entry is None or entry["state"] != "installed":
             return False
         version = packages.upstream(entry["version"])
         if package.rule == "branch":

@@ -35,7 +35,8 @@ def present(hardware: t.Mapping[str, t.Any], look: t.Mapping[str, t.Any], cards:
     problem = next((card["problem"] for card in cards if card.get("problem")), "")
     if loaded:
         return Present("fails", version, problem or "Module %s is loaded, but the driver does not answer." % loaded)
-    if any(is_driver(name) and entry["installed"] for name, entry in look["packages"].items()) or libraries or look["runfile"]:
+    packaged = any(is_driver(name) and entry["state"] == "installed" for name, entry in look["packages"].items())
+    if packaged or libraries or look["runfile"]:
         return Present("not_loaded", None, "A driver is installed, but its kernel module is not loaded. %s" % problem)
     return Present("absent", None, problem or "No NVIDIA driver is installed.")
 

@@ -61,46 +61,6 @@ def system() -> Dict:
     }
 
 
-def packages(names: t.Sequence[str], manager: t.Optional[str]) -> t.Tuple[Dict, t.List[str]]:
-    """Version, state and hold of those that are there, and all packages that dpkg has begun and not finished."""
-    if manager == "apt":
-        return _dpkg(names)
-    found: Dict = {}
-    if manager:
-        lists = ("/etc/dnf/plugins/versionlock.list", "/etc/yum/pluginconf.d/versionlock.list")
-        locked = locked_names("\n".join(pci.read(path) or "" for path in lists))
-        text = _output("rpm", "--query", "--queryformat", r"%{NAME}\t%{VERSION}-%{RELEASE}\n", *names) if names else ""
-        for line in text.splitlines():
-            name, tab, version = line.partition("\t")
-            if tab:
-                found[name] = {"version": version, "state": "installed", "held": name in locked}
-    return found, []
-
-
-def _dpkg(names: t.Sequence[str]) -> t.Tuple[Dict, t.List[str]]:
-    found, unfinished = {}, []
-    for line in _output("dpkg-query", "--show", "--showformat", r"${Package}\t${Version}\t${db:Status-Abbrev}\n").splitlines():
-        name, version, abbreviation = line.split("\t")
-        desired, status = abbreviation[0], abbreviation[1]
-        # h: half-installed, u: unpacked, f: half-configured, w and t: triggers.
-        state = {"i": "installed", "c": "config-files", "n": "absent"}.get(status, "unfinished")
-        if state == "unfinished" and status not in "wt":
-            unfinished.append(name)
-        if name in names and state != "absent":
-            found[name] = {"version": version, "state": state, "held": desired == "h"}
-    # What dpkg notes while it works, and takes up into its list at the end.
-    if not unfinished and glob.glob("/var/lib/dpkg/updates/[0-9]*"):
-        unfinished.append("dpkg")
-    return found, unfinished
-
-
-def locked_names(text: str) -> t.Set[str]:
-    """Names in a list of dnf's plugin versionlock: name-epoch:version-release.architecture, or with the epoch in front."""
-    lines = [line.strip() for line in text.splitlines()]
-    entries = [re.sub(r"^\d+:", "", line) for line in lines if line and not line.startswith(("#", "!"))]
-    return {re.sub(r"-(\d+:)?[^-]+-[^-]+$", "", entry) for entry in entries}
-
-
 def sources(addresses: str) -> t.Dict[str, str]:
     """Text of the files of repositories in which one of these addresses stands."""
     wanted, found = re.compile(addresses), {}

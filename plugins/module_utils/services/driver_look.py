@@ -16,7 +16,7 @@ import typing as t
 from ..errors import GpufleetError
 from ..hardware import command, pci
 from ..software import openpgp
-from . import systemd_unit
+from . import packages, systemd_unit
 
 VARIABLES = "sys/firmware/efi/efivars/%s"
 SECURE_BOOT = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -41,15 +41,17 @@ def look(
 ) -> t.Dict[str, t.Any]:
     """``paths`` are returned with their text, ``keys`` with their fingerprints, ``units`` with what systemd says."""
     release = os.uname().release if root == "/" else pci.read(_at(root, "proc/sys/kernel/osrelease")) or ""
-    packages = _dpkg(root) if os.path.exists(_at(root, "var/lib/dpkg/status")) else _rpm(root, ask)
-    images = {match.group(1) for match in map(IMAGE_META.match, packages) if match}
+    apt = os.path.exists(_at(root, "var/lib/dpkg/status"))
+    there = packages.of_apt(root) if apt else packages.of_rpm(root, ask)
+    installed = [name for name, entry in there.items() if entry["state"] == "installed"]
+    images = {match.group(1) for match in map(IMAGE_META.match, installed) if match}
     return {
         "distribution": _distribution(root),
         "architecture": platform.machine(),
         "kernel": {
             "release": release,
             "headers": os.path.isdir(_at(root, "lib/modules/%s/build" % release)),
-            "images": sorted(name for name in images if packages["linux-image-" + name]["installed"] and not name[0].isdigit()),
+            "images": sorted(name for name in images if not name[0].isdigit()),
         },
         "secure_boot": secure_boot(root),
         "nouveau": os.path.isdir(_at(root, "sys/module/nouveau")),
@@ -57,9 +59,8 @@ def look(
         "libraries": _libraries(root),
         "runfile": os.path.exists(_at(root, "usr/bin/nvidia-uninstall")),
         "vgpu": vgpu(root),
-        "packages": {name: entry for name, entry in packages.items() if PACKAGES.search(name)},
-        "interrupted": bool(glob.glob(_at(root, "var/lib/dpkg/updates/[0-9]*")))
-        or any(entry["broken"] for entry in packages.values()),
+        "packages": {name: entry for name, entry in there.items() if PACKAGES.search(name) and entry["state"] != "config-files"},
+        "unfinished": packages.unfinished(there, root) if apt else [],
         "components": _components(root),
         "repositories": _repositories(root),
         "epel": any(re.match(r"epel$", entry["name"]) for entry in _repositories(root)),
@@ -154,37 +155,6 @@ def _libraries(root: str) -> t.List[str]:
             if re.match(r"^\d{3}\.\d+", version):
                 found.add(version)
     return sorted(found)
-
-
-def _dpkg(root: str) -> t.Dict[str, t.Dict[str, t.Any]]:
-    found = {}
-    for block in (_text(_at(root, "var/lib/dpkg/status")) or "").split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Status|Version): (.*)$", block, re.M))
-        words = fields.get("Status", "").split()
-        if len(words) != 3 or words[2] in ("not-installed", "config-files"):
-            continue
-        # One that was unpacked and not configured is not installed: who waits for it, installs it again.
-        found[fields["Package"]] = {
-            "version": fields.get("Version", ""),
-            "installed": words[2] in ("installed", "triggers-awaited", "triggers-pending"),
-            "broken": words[1] != "ok" or words[2] in ("half-installed", "half-configured", "unpacked"),
-            "held": words[0] == "hold",
-        }
-    return found
-
-
-def _rpm(root: str, ask: Ask) -> t.Dict[str, t.Dict[str, t.Any]]:
-    if command.find("rpm") is None:
-        return {}
-    locks = _text(_at(root, "etc/dnf/plugins/versionlock.list")) or ""
-    found = {}
-    for line in ask(["rpm", "-qa", "--queryformat", "%{NAME}\t%{VERSION}-%{RELEASE}.%{ARCH}\n"]).splitlines():
-        name, _tab, version = line.partition("\t")
-        held = bool(re.search(r"^%s-\d" % re.escape(name), locks, re.M))
-        if name == "kernel-devel":  # several stand side by side, one for each kernel
-            name = "%s-%s" % (name, version)
-        found[name] = {"version": version, "installed": True, "broken": False, "held": held}
-    return found
 
 
 def _components(root: str) -> t.List[str]:

@@ -58,7 +58,7 @@ def test_killed_while_dpkg_was_at_work(begin, host):
 def test_the_next_run_completes_it(play, host):
     run = play(**YES)
     assert run.rc == 0, run.text
-    assert "Complete what dpkg was interrupted in" in run.changes
+    assert "Finish what dpkg was interrupted in" in run.changes
     assert host.output("dpkg --audit") == ""
     packages = host.packages()
     assert packages["nvidia-open"] == "hold ok installed 580.95.05-1"  # 590.48.01 is there too: the pin came first

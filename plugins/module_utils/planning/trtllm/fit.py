@@ -89,8 +89,7 @@ class ShareFit(Fit):
 
     @property
     def share(self) -> Share:
-        assert isinstance(self.budget, Share)
-        return self.budget
+        return t.cast(Share, self.budget)
 
     @property
     def short(self) -> int:

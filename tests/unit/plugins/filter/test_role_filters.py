@@ -11,7 +11,6 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gpufleet.llm.plugins.filter.device_nodes import device_nodes
 from ansible_collections.gpufleet.llm.plugins.filter.device_wait import device_wait
-from ansible_collections.gpufleet.llm.plugins.filter.devices_of_unit import devices_of_unit
 from ansible_collections.gpufleet.llm.plugins.filter.plan_claims import plan_claims
 from ansible_collections.gpufleet.llm.plugins.filter.systemd_quote import systemd_quote
 from ansible_collections.gpufleet.llm.plugins.filter.watchdog_configs import watchdog_configs
@@ -39,30 +38,6 @@ def test_systemd_quote(value, command, expected):
 def test_systemd_quote_refuses_lines(value):
     with pytest.raises(AnsibleFilterError, match="cannot span lines"):
         systemd_quote(value)
-
-
-def accelerator(index, units=(), slices=()):
-    return {
-        "index": index,
-        "uuid": "GPU-%d" % index,
-        "processes": [{"pid": 1, "unit": unit} for unit in units],
-        "mig": {"slices": list(slices)} if slices else None,
-    }
-
-
-def test_devices_of_unit():
-    piece = {"uuid": "MIG-1", "processes": [{"pid": 2, "unit": "a.service"}]}
-    idle = {"uuid": "MIG-2", "processes": []}
-    hardware = {
-        "accelerators": [
-            accelerator(0, ["a.service", None]),
-            accelerator(1, ["b.service"]),
-            accelerator(2, slices=[piece, idle]),
-            {"index": 3, "uuid": "GPU-3"},
-        ]
-    }
-    assert devices_of_unit(hardware, "a.service") == ["0", "GPU-0", "MIG-1"]
-    assert devices_of_unit(hardware, "c.service") == []
 
 
 @pytest.mark.parametrize(

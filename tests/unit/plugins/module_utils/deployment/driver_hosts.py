@@ -40,7 +40,7 @@ def card(name: str, index: int = 0, driver: t.Optional[str] = None, uuid: t.Opti
 
 
 def package(version: str, held: bool = False, installed: bool = True) -> dict:
-    return {"version": version, "installed": installed, "broken": not installed, "held": held}
+    return {"version": version, "architecture": "all", "state": "installed" if installed else "unfinished", "held": held}
 
 
 def unit(enabled: bool = True, active: bool = True, command: t.Optional[str] = None) -> dict:
@@ -73,7 +73,7 @@ def host(
         "runfile": False,
         "vgpu": False,
         "packages": {},
-        "interrupted": False,
+        "unfinished": [],
         "components": ["main"],
         "repositories": [],
         "epel": identity in ("rocky", "almalinux"),

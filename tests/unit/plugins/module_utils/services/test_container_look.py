@@ -119,17 +119,3 @@ def test_insecure_registries_are_those_that_docker_was_told_of():
         "IndexConfigs": {"docker.io": {"Secure": True}, "r.example.com:5000": {"Secure": False}},
     }
     assert look.insecure_registries(config) == ["10.0.0.0/8", "r.example.com:5000"]
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("", set()),
-        ("# Added lock on Fri\nnvidia-container-toolkit-0:1.20.0-1.*\n", {"nvidia-container-toolkit"}),
-        ("libnvidia-container1-0:1.20.0-1.el9.x86_64\n\n", {"libnvidia-container1"}),
-        ("0:nvidia-container-toolkit-base-1.20.0-1.*\n", {"nvidia-container-toolkit-base"}),
-        ("!kernel-0:6.1-1.*\n", set()),
-    ],
-)
-def test_what_dnf_holds(text, names):
-    assert look.locked_names(text) == names

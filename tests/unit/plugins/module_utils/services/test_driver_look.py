@@ -74,8 +74,8 @@ def test_a_host_with_apt(root):
     assert seen["libraries"] == ["580.105.08"]
     assert seen["nouveau"] is True and seen["runfile"] is False and seen["reboot_required"] is True
     assert seen["packages"]["nvidia-utils-580-server"] == {
-        "version": "580.105.08-0ubuntu0.24.04.1", "installed": True, "broken": False, "held": True}  # fmt: skip
-    assert seen["packages"]["nvidia-open"]["installed"] is False and seen["interrupted"] is True
+        "version": "580.105.08-0ubuntu0.24.04.1", "architecture": "", "state": "installed", "held": True}  # fmt: skip
+    assert seen["packages"]["nvidia-open"]["state"] == "unfinished" and seen["unfinished"] == ["nvidia-open"]
     assert not {"nvidia-gone", "bash"} & set(seen["packages"])
     assert seen["components"] == ["main", "restricted", "universe"]
     assert [entry["uri"] for entry in seen["repositories"]] == [
@@ -101,9 +101,9 @@ etc/dnf/plugins/versionlock.list = # Added lock\nnvidia-open-3:580.95.05-1.el9.*
 """,
         tmp_path,
     )
-    monkeypatch.setattr(driver_look.command, "find", lambda name: "/usr/bin/" + name)
-    answers = "nvidia-open\t580.95.05-1.el9.noarch\nbash\t5\n" + (
-        "kernel-devel\t5.14.0-570.el9.x86_64\nkernel-devel\t5.14.0-1.el9.x86_64\n"
+    monkeypatch.setattr(driver_look.packages.command, "find", lambda name: "/usr/bin/" + name)
+    answers = "nvidia-open\t580.95.05-1.el9\tnoarch\nbash\t5\tx86_64\n" + (
+        "kernel-devel\t5.14.0-570.el9\tx86_64\nkernel-devel\t5.14.0-1.el9\tx86_64\n"
     )
     seen = driver_look.look([], [], [], "/none", str(tmp_path), lambda argv: answers)
     assert sorted(seen["packages"]) == ["kernel-devel-5.14.0-1.el9.x86_64", "kernel-devel-5.14.0-570.el9.x86_64", "nvidia-open"]
