@@ -37,7 +37,7 @@ options:
     choices: [docker, podman]
     required: true
   keep:
-    description: With O(state=pruned), how many unused images stay, the newest.
+    description: With O(state=pruned), how many unused images stay. First those that O(proven_by) once named, then the newest.
     type: int
     default: 1
   name:
@@ -47,6 +47,13 @@ options:
     description: Refuse to pull.
     type: bool
     default: false
+  proven_by:
+    description:
+      - With O(state=pruned), patterns of files that name images which have worked, as a way back.
+      - They count as used while they are named, and afterwards stay longer than images that never were.
+    type: list
+    elements: str
+    default: []
   records:
     description: Directory on the managed host where this module writes down what it brought. It is created.
     type: path
@@ -56,7 +63,8 @@ options:
     type: str
   state:
     description:
-      - V(pruned) removes what this module brought and no file of O(used_by) names. Images of others are never touched.
+      - V(pruned) removes what this module brought, no file of O(used_by) and O(proven_by) names, and no container was made
+        from. Images of others are never touched.
     type: str
     choices: [present, pruned]
     default: present
@@ -146,6 +154,7 @@ ARGUMENTS = {
     "keep": {"type": "int", "default": 1},
     "name": {"type": "str"},
     "offline": {"type": "bool", "default": False},
+    "proven_by": {"type": "list", "elements": "str", "default": []},
     "records": {"type": "path", "default": "/var/lib/gpufleet/images"},
     "sha256": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "pruned"], "default": "present"},

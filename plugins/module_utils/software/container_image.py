@@ -6,9 +6,10 @@
 
 What was brought is recorded, one file for each image::
 
-    <records>/<engine>-<id>.json    {"schema", "engine", "id", "reference", "name", "archive": {path, size, mtime_ns, inode, sha256}}
+    <records>/<engine>-<id>.json    {"schema", "engine", "id", "reference", "name", "proven",
+                                     "archive": {"path", "size", "mtime_ns", "inode", "sha256"}}
 
-so that a second run asks the engine whether it still has the image, and nobody else.
+so that a second run asks the engine whether it still has the image, and nobody else. ``proven`` is one that has served.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def answer(params: Params, check_mode: bool, runner: t.Optional[Runner] = None) 
     """What the module returns for its options."""
     images = Images(params["engine"], params["records"], runner or _run(params["timeout"], params["auth_file"]))
     if params["state"] == "pruned":
-        return images.prune(params["used_by"], params["keep"], check_mode)
+        return images.prune(params, check_mode)
     _check(params)
     found = images.archived(params) if params["archive"] else images.named(params)
     if found:
@@ -131,7 +132,7 @@ class Images:
                     found.append((os.stat(path).st_mtime_ns, path, record))
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # what nobody can read is as good as not there: the image is looked at anew
-        return [dict(record, path=path) for _time, path, record in sorted(found, key=lambda one: one[:2], reverse=True)]
+        return [record for _time, _path, record in sorted(found, key=lambda one: one[:2], reverse=True)]
 
     def _inspect(self, reference: str) -> t.Optional[t.Dict[str, t.Any]]:
         code, out, problem = self.runner([self.engine, "image", "inspect", reference])
@@ -193,41 +194,63 @@ class Images:
         return out
 
     def _record(self, found: t.Mapping[str, t.Any], name: str, archive: t.Optional[t.Mapping[str, t.Any]]) -> None:
-        os.makedirs(self.records, mode=0o755, exist_ok=True)
-        content = {
+        self._write({
             "schema": SCHEMA, "engine": self.engine, "id": found["id"], "reference": found["reference"], "name": name,
-            "archive": dict(archive) if archive else None,
-        }  # fmt: skip
-        path = os.path.join(self.records, "%s-%s.json" % (self.engine, found["id"]))
+            "archive": dict(archive) if archive else None, "proven": False,
+        })  # fmt: skip
+
+    def _path(self, record: t.Mapping[str, t.Any]) -> str:
+        return os.path.join(self.records, "%s-%s.json" % (self.engine, record["id"]))
+
+    def _write(self, record: t.Mapping[str, t.Any]) -> None:
+        os.makedirs(self.records, mode=0o755, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".image.", dir=self.records)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            json.dump(content, out, indent=1, sort_keys=True)
+            json.dump(record, out, indent=1, sort_keys=True)
             out.write("\n")
             os.fchmod(out.fileno(), 0o644)
-        os.replace(temporary, path)
+        os.replace(temporary, self._path(record))
 
     # --- removing it --------------------------------------------------------------------------------
 
-    def prune(self, used_by: t.Sequence[str], keep: int, check_mode: bool) -> t.Dict[str, t.Any]:
-        """Remove what this module brought and no file of ``used_by`` names, but for the ``keep`` newest of them."""
-        text = ""
-        for pattern in used_by:
-            for path in glob.glob(pattern):
-                with open(path, encoding="utf-8", errors="replace") as content:
-                    text += content.read()
-        unused = [
-            record for record in self._recorded()
-            if record["id"] not in text and record["reference"].rpartition("sha256:")[2] not in text
-        ]  # fmt: skip
+    def prune(self, params: Params, check_mode: bool) -> t.Dict[str, t.Any]:
+        """Remove what this module brought and nothing needs, but for ``keep`` of them: those that worked first, then the newest."""
+        used, proven = _texts(params["used_by"]), _texts(params["proven_by"])
+        unused = []
+        for record in self._recorded():
+            if _names(proven, record) and not record["proven"]:
+                record["proven"] = True
+                if not check_mode:
+                    self._write(record)
+            if not _names(used + proven, record):
+                unused.append(record)
         actions = []
-        for record in unused[keep:]:
+        for record in sorted(unused, key=lambda one: not one["proven"])[params["keep"]:]:
+            there = self._inspect(record["id"]) is not None
+            if there and self._do(["ps", "--all", "--quiet", "--filter", "ancestor=" + record["id"]], "no list of containers"):
+                continue  # somebody else runs it
             actions.append("remove %s" % record["name"])
             if check_mode:
                 continue
-            if self._inspect(record["id"]):
+            if there:  # by force, for it may have several names
                 self._do(["image", "rm", "--force", record["id"]], "%s could not be removed" % record["name"])
-            os.unlink(record["path"])
+            os.unlink(self._path(record))
         return {"changed": bool(actions), "actions": actions, "id": None, "reference": None, "size_bytes": None}
+
+
+def _texts(patterns: t.Sequence[str]) -> str:
+    text = ""
+    for path in sorted(path for pattern in patterns for path in glob.glob(pattern)):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as content:
+                text += content.read()
+        except (FileNotFoundError, IsADirectoryError):
+            continue  # a link to nowhere names nothing
+    return text
+
+
+def _names(text: str, record: t.Mapping[str, t.Any]) -> bool:
+    return record["id"] in text or record["reference"].rpartition("sha256:")[2] in text
 
 
 def _bare(digest: str) -> str:

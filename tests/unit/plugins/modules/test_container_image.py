@@ -23,7 +23,7 @@ class Engine:
     """A registry and a store: {name: digest} and {id: image}. ``asked`` are the commands but for looks at an image."""
 
     def __init__(self, kind):
-        self.kind, self.asked, self.store, self.fault = kind, [], {}, ""
+        self.kind, self.asked, self.store, self.fault, self.running = kind, [], {}, "", ""
         self.registry = {NAME + ":v1": OLD, NAME + "@" + OLD: OLD}
 
     def __call__(self, words):
@@ -66,6 +66,10 @@ class Engine:
             number = self.add(name, [] if name.startswith("sha256:") else [name])
             said += "Loaded image ID: %s\n" % number if name.startswith("sha256:") else "Loaded image: %s\n" % name
         return 0, said, ""
+
+    def ps(self, words):
+        assert words[:3] == ["--all", "--quiet", "--filter"]
+        return 0, "c0ffee\n" if words[3] == "ancestor=" + self.running else "", ""
 
     def image(self, words):
         assert words[:2] == ["rm", "--force"]
@@ -153,6 +157,24 @@ def test_what_nobody_starts_is_removed(host, tmp_path):
     assert done["actions"] == foretold["actions"] == ["remove localhost/vllm:2", "remove localhost/vllm:1"]
     assert set(host.engine.store) >= {"sha256:" + ids[0], "sha256:" + ids[3]} and len(host.engine.store) == 3
     assert not host(**wish)["changed"]
+
+
+def test_one_that_worked_stays_longer_and_one_that_runs_stays(host, tmp_path):
+    ids = [host(archive=archive(tmp_path / str(number), "localhost/vllm:%d" % number))["id"] for number in range(4)]
+    for name in os.listdir(host.records):
+        os.utime(os.path.join(host.records, name), ns=(0, ids.index(name.split("-")[1][:64]) * 10**9))
+    wish = {"state": "pruned", "used_by": [str(tmp_path / "un*")], "proven_by": [str(tmp_path / "proven*")], "keep": 1}
+    (tmp_path / "unit").write_text("Image=%s" % ids[0])
+    os.symlink("/nowhere", tmp_path / "unit-of-nobody")
+    (tmp_path / "proven.json").write_text(ids[0])
+    host.engine.running = ids[1]
+    assert host(**wish)["actions"] == ["remove localhost/vllm:2"]
+    (tmp_path / "unit").write_text("Image=%s" % ids[3])
+    (tmp_path / "proven.json").write_text(ids[3])
+    assert host(**wish)["actions"] == []
+    assert set(host.engine.store) == {"sha256:" + ids[number] for number in (0, 1, 3)}
+    host.engine.running = ""
+    assert host(**wish)["actions"] == ["remove localhost/vllm:1"]
 
 
 @pytest.mark.parametrize(
