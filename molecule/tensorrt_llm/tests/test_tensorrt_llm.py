@@ -100,6 +100,14 @@ def test_it_is_looked_after(host):
         time.sleep(0.5)
 
 
+def test_a_gpu_that_containers_cannot_have_is_refused_before_an_image_is_brought(host, play):
+    host.output("mv /etc/cdi/nvidia.json /etc/cdi/away")
+    run = play(chat_image="bad")
+    host.output("mv /etc/cdi/away /etc/cdi/nvidia.json")
+    assert run.rc != 0 and run.changed == 0
+    assert "No CDI specification on this host has nvidia.com/gpu=%s (there are: none)" % GPU in run.words
+
+
 def test_a_failed_upgrade_goes_back_to_the_image_before(host, play):
     run = play(chat_image="bad")
     assert run.rc != 0
