@@ -35,7 +35,7 @@ class Host(lab_host.Host):
 
 @pytest.fixture(scope="module")
 def host():
-    return Host("llm-debian13")
+    return Host("llm-debian12")
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,11 @@ def test_a_second_one_from_an_archive(host, play):
     assert (again.rc, again.changed) == (0, 0), again.text
 
 
+def test_both_are_behind_one_name_in_their_network(host):
+    program = "import socket; print(len({one[4][0] for one in socket.getaddrinfo('chat', 8000)}))"
+    assert host.inside("two", "python3", "-c", program).stdout.strip() == "2"
+
+
 def test_an_upgrade(host, play):
     canary = host.main_pid("canary")
     run = play(two_image="two")
@@ -86,20 +91,21 @@ def test_a_failed_upgrade_goes_back_to_the_image_before(host, play):
 
 
 def test_what_is_no_longer_wanted_goes(host, play):
-    before = host.inspect("canary")["Image"]
+    before, two = host.inspect("canary")["Image"], host.inspect("two")["Image"]
     run = play()
     assert run.rc == 0, run.text
     assert host.run(host.engine + " inspect vllm-two").rc != 0
     assert host.run("ls /etc/systemd/system/vllm-two.service /etc/containers/systemd/vllm-two.container").stdout == ""
     assert host.run("systemctl cat vllm-two.service").rc != 0
-    # One that is not used stays for going back.
+    # One that is not used stays for going back: the one that worked last.
     there = host.output(host.engine + " images --quiet --no-trunc").split()
-    assert len(there) == 2 and before.rpartition(":")[2] in " ".join(there)
+    assert len(there) == 2 and before.rpartition(":")[2] in " ".join(there) and two.rpartition(":")[2] in " ".join(there)
 
 
 def test_the_compose_file_states_the_same(host):
     services = yaml.safe_load(host.output("cat /etc/gpufleet/vllm/compose.yml"))["services"]
     one, shown = services["vllm-canary"], host.inspect("canary")
+    assert one["networks"] == {"models": {"aliases": ["chat"]}}
     assert list(services) == ["vllm-canary"] and one["image"] == shown["Image"].rpartition(":")[2]
     assert one["user"] == shown["Config"]["User"] and one["ports"] == ["127.0.0.1:8000:8000"]
     assert all("%s=%s" % pair in shown["Config"]["Env"] for pair in one["environment"].items())
