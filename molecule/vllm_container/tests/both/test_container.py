@@ -60,8 +60,6 @@ def test_a_second_one_from_an_archive(host, play):
     assert run.rc == 0, run.text
     assert host.stand_in("two") == "one" and "Paris" in host.ask("two")[1]
     assert host.main_pid("canary") == canary
-    again = play(two_image="one")
-    assert (again.rc, again.changed) == (0, 0), again.text
 
 
 def test_both_are_behind_one_name_in_their_network(host):
@@ -86,13 +84,13 @@ def test_a_failed_upgrade_goes_back_to_the_image_before(host, play):
     assert host.stand_in("two") == "two" and "Paris" in host.ask("two")[1]
     two = host.main_pid("two")
     run = play(two_image="two")
-    assert run.rc == 0, run.text
+    assert (run.rc, run.changes) == (0, ["Remove images that nothing uses"]), run.text
     assert host.main_pid("two") == two
 
 
 def test_what_is_no_longer_wanted_goes(host, play):
     before, two = host.inspect("canary")["Image"], host.inspect("two")["Image"]
-    run = play()
+    run = play(prune=True)
     assert run.rc == 0, run.text
     assert host.run(host.engine + " inspect vllm-two").rc != 0
     assert host.run("ls /etc/systemd/system/vllm-two.service /etc/containers/systemd/vllm-two.container").stdout == ""
