@@ -71,11 +71,6 @@ def fallback(owner: str, found: t.Sequence[Row]) -> str:
     )  # fmt: skip
 
 
-def held_names(accelerators: t.Iterable[t.Mapping[str, t.Any]], owns: t.Callable[[Row], bool]) -> t.List[str]:
-    """Every name by which a plan may call a device that the owner uses."""
-    return [name for names, card in _devices(accelerators) if any(map(owns, card.get("processes") or [])) for name in names]
-
-
 def in_group(group: str, root: str = "/") -> t.Callable[[Row], bool]:
     """Whether a process is in this control group, or in one below it."""
 
