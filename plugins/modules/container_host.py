@@ -101,14 +101,14 @@ files:
   description: State and text of O(files), by path.
   returned: success
   type: dict
+fingerprints:
+  description: Fingerprints of the OpenPGP keys by file, of apt's keyrings and rpm's.
+  returned: success
+  type: dict
 gpu:
   description:
     - Number of NVIDIA's C(cards) on the PCI bus, C(devices) (files of GPUs in /dev), version of the loaded C(driver), path of
       nvidia-smi as C(smi), and whether nvidia-cdi-refresh.service does its work here (C(refreshable)) or is skipped.
-  returned: success
-  type: dict
-keys:
-  description: Fingerprints of the OpenPGP keys by file, of apt's keyrings and rpm's.
   returned: success
   type: dict
 packages:
@@ -187,7 +187,7 @@ def work(module: AnsibleModule) -> dict:
         "digests": {path: module.sha256(path) for path in options["digests"]},
         "times": {path: os.stat(path).st_mtime if os.path.exists(path) else None for path in options["digests"]},
         "sources": container_look.sources(options["source_addresses"]),
-        "keys": container_look.keys(),
+        "fingerprints": container_look.keys(),
         "units": units,
         "engines": container_look.engines(units, options["images"], hooked),
         "cdi": container_look.cdi(gpu["driver"]),

@@ -72,14 +72,14 @@ look:
     files:
       description: The text of the files that the role writes, by path, or null.
       type: dict
+    fingerprints:
+      description: Fingerprints in the key files of the role, by path.
+      type: dict
     initramfs:
       description: The C(command) that makes it anew, and whether it is C(stale), older than the blacklist of nouveau.
       type: dict
     kernel:
       description: The running kernel's C(release), whether its C(headers) are there, and the C(images) that packages bring.
-      type: dict
-    keys:
-      description: Fingerprints in the key files of the role, by path.
       type: dict
     libraries:
       description: Versions of the driver's libraries.

@@ -221,7 +221,7 @@ def _repository(wanted: Map, look: Map) -> Dict:
         )
     key_url = wanted["key_url"] or "%s/%s/gpg" % (url, distribution)
     file_due = look["files"].get(path, {}).get("text") != text
-    key_due = file_due or key not in look["keys"]
+    key_due = file_due or key not in look["fingerprints"]
     return {"due": file_due or key_due, "path": path, "text": text, "file_due": file_due, "key_path": key, "key_url": key_url,
             "key_due": key_due}  # fmt: skip
 

@@ -59,7 +59,7 @@ def repository(wanted: Map, look: Map) -> Dict:
             "problem": "%s has neither apt nor dnf: this role knows no other package manager. Install the toolkit by hand, and "
             "everything else of it works." % system["name"],
         }
-    keys = look["keys"].get(key)
+    keys = look["fingerprints"].get(key)
     if from_file:
         key_due = look["files"].get(key, {}).get("text", "").strip() != str(wanted["key_content"]).strip()
     else:
@@ -92,8 +92,8 @@ def leftovers(wanted: Map, look: Map, packages: t.Sequence[str], hooks: t.Sequen
             remove.append(path)
         elif left is not None:
             rewrite.append({"path": path, "content": left})
-    theirs = {FINGERPRINT, _plain(wanted["key_fingerprint"]), *look["keys"].get(APT_KEY, [])}
-    keys = {path: [key for key in found if key in theirs] for path, found in look["keys"].items() if _of_all(path)}
+    theirs = {FINGERPRINT, _plain(wanted["key_fingerprint"]), *look["fingerprints"].get(APT_KEY, [])}
+    keys = {path: [key for key in found if key in theirs] for path, found in look["fingerprints"].items() if _of_all(path)}
     keys = {path: found for path, found in keys.items() if found}
     there = look["packages"]
     old = [name for name in packages if there.get(name, {}).get("state") in ("installed", "unfinished")]

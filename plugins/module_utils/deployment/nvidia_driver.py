@@ -320,7 +320,7 @@ class _Decision:
             enabled = self.look["files"].get(files.STREAM) or ""
             due["stream"] = bool(stream) and "stream=%s\n" % str(stream).partition(":")[2] not in enabled
             if repository and (repository["key_url"] or repository["key_file"]):
-                known = self.look["keys"].get(repository["key_path"])
+                known = self.look["fingerprints"].get(repository["key_path"])
                 due["key"] = not known or bool(repository["fingerprint"] and repository["fingerprint"] not in known)
         nouveau = self._nouveau
         answer["blacklist"] = nouveau or self.look["files"].get(files.BLACKLIST) is not None

@@ -64,7 +64,7 @@ def look(
         "components": _components(root),
         "repositories": _repositories(root),
         "epel": any(re.match(r"epel$", entry["name"]) for entry in _repositories(root)),
-        "keys": {path: _fingerprints(_at(root, path)) for path in keys},
+        "fingerprints": {path: _fingerprints(_at(root, path)) for path in keys},
         "files": {path: _text(_at(root, path)) for path in paths},
         "initramfs": _initramfs(root, release, blacklist),
         "units": {name: _unit(name, ask, root) for name in units},

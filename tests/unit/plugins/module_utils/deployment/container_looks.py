@@ -139,7 +139,7 @@ def host(system=None, engines=None, texts=None, packages=None, card=False, **mor
         "digests": {},
         "times": {},
         "sources": {},
-        "keys": {},
+        "fingerprints": {},
         "units": {},
         "cdi": [],
         "gpu": dict(CARD) if card else dict(CARD, cards=0, devices=[], smi=None, driver="", refreshable=False),

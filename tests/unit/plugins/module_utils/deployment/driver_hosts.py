@@ -77,7 +77,7 @@ def host(
         "components": ["main"],
         "repositories": [],
         "epel": identity in ("rocky", "almalinux"),
-        "keys": {},
+        "fingerprints": {},
         "files": {},
         "initramfs": {"command": ["update-initramfs", "-u", "-k", kernel], "stale": False},
         "units": {},

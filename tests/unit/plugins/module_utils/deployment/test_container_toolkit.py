@@ -27,7 +27,7 @@ def done(engines=None, texts=None, **more):
     files = {sources.APT_FILE: sources.repository(looks.TOOLKIT, looks.host())["text"], cdi.ENVIRONMENT: "# vendor's\n"}
     arguments = {
         "packages": looks.installed(),
-        "keys": {sources.APT_KEY: ["A" * 40]},
+        "fingerprints": {sources.APT_KEY: ["A" * 40]},
         "units": looks.UNITS,
         "cdi": [looks.SPEC],
         "card": True,

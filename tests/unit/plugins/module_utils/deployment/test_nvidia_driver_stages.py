@@ -29,7 +29,7 @@ class Playing:
         return nvidia_driver.decide(self.hardware, self.look, dict(YES, **wishes))
 
     def key(self, decision):
-        self.look["keys"] = {decision["repository"]["key_path"]: [decision["repository"]["fingerprint"]]}
+        self.look["fingerprints"] = {decision["repository"]["key_path"]: [decision["repository"]["fingerprint"]]}
 
     def files(self, decision):
         self.look["files"] = dict(self.look["files"], **{one["path"]: one["content"] for one in decision["files"]})

@@ -85,7 +85,7 @@ def test_a_host_with_apt(root):
     ]
     assert seen["repositories"][1]["path"] == "/etc/apt/sources.list.d/cuda.list"
     assert seen["files"] == {"/run/reboot-required": "*** System restart required ***\n", "/none": None}
-    assert seen["keys"] == {"/etc/os-release": []}
+    assert seen["fingerprints"] == {"/etc/os-release": []}
     assert seen["initramfs"]["stale"] is True
     assert seen["units"]["a.service"]["exists"] is False
 
