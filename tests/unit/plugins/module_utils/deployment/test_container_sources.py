@@ -85,7 +85,7 @@ FPR = "A" * 40
 )
 def test_what_is_due(wanted, keys, file, key_due, file_due):
     text = sources.repository(looks.TOOLKIT, looks.host())["text"]
-    look = looks.host(keys=keys, texts={sources.APT_FILE: text} if file else {})
+    look = looks.host(fingerprints=keys, texts={sources.APT_FILE: text} if file else {})
     found = sources.repository(dict(looks.TOOLKIT, **wanted), look)
     assert (found["key_due"], found["file_due"]) == (key_due, file_due)
 
@@ -105,7 +105,7 @@ def test_leftovers():
             "/etc/apt/sources.list.d/mine.list": OTHER + OLD,
             "/etc/apt/sources.list": OLD,
         },
-        keys={
+        fingerprints={
             "/etc/apt/trusted.gpg": [FPR, sources.FINGERPRINT],
             "/etc/apt/trusted.gpg.d/x.gpg": ["B" * 40],
             sources.APT_KEY: [sources.FINGERPRINT],
