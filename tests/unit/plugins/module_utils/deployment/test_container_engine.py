@@ -81,7 +81,7 @@ def test_which_one(system, engines, wanted, chosen, names):
 def test_the_vendors_repository(system, text):
     repository = follow(looks.host(system, {}), engine="docker", source="docker")["repository"]
     assert text in repository["text"] and repository["due"]
-    there = looks.host(system, {}, {repository["path"]: repository["text"]}, keys={repository["key_path"]: ["A" * 40]})
+    there = looks.host(system, {}, {repository["path"]: repository["text"]}, fingerprints={repository["key_path"]: ["A" * 40]})
     assert not follow(there, engine="docker", source="docker")["repository"]["due"]
 
 
