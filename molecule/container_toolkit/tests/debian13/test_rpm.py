@@ -16,10 +16,10 @@ ROCKY = r"""
 set -eu
 docker ps --quiet | xargs -r docker rm --force; podman rm --all --force
 systemctl disable --now nvidia-cdi-refresh.path nvidia-cdi-refresh.service
-dpkg --purge --force-hold $(dpkg-query --show --showformat '${Package} ' '*nvidia-container*')
+dpkg --purge --force-hold nvidia-container-toolkit nvidia-container-toolkit-base libnvidia-container-tools libnvidia-container1
 rm -rf /etc/apt /var/run/cdi /var/lib/gpufleet/nvidia_container_toolkit /etc/nvidia-container-runtime
 mkdir -p /opt/debian /opt/rocky /etc/yum.repos.d /etc/pki/rpm-gpg
-mv /usr/bin/apt* /usr/bin/dpkg* /var/lib/dpkg /opt/debian/
+mv /usr/bin/apt* /usr/bin/dpkg* /opt/debian/
 rm /etc/os-release /etc/debian_version
 printf '%s\n' 'NAME="Rocky Linux"' 'VERSION="9.6 (Blue Onyx)"' 'ID="rocky"' 'ID_LIKE="rhel centos fedora"' 'VERSION_ID="9.6"' \
     'PLATFORM_ID="platform:el9"' 'PRETTY_NAME="Rocky Linux 9.6 (Blue Onyx)"' > /etc/os-release
