@@ -11,7 +11,7 @@ from conftest import NEW, OLD, PACKAGES, SPEC, UUID
 
 LOCKS = "/etc/dnf/plugins/versionlock.list"
 REPO = "/etc/yum.repos.d/nvidia-container-toolkit.repo"
-# What is Rocky's of dnf's defaults. The two packages stand for what is there already, as Debian's.
+# dnf.conf says what Rocky's does. The two packages stand for what the host has from Debian.
 ROCKY = r"""
 set -eu
 docker ps --quiet | xargs -r docker rm --force; podman rm --all --force
@@ -25,6 +25,7 @@ printf '%s\n' 'NAME="Rocky Linux"' 'VERSION="9.6 (Blue Onyx)"' 'ID="rocky"' 'ID_
     'PLATFORM_ID="platform:el9"' 'PRETTY_NAME="Rocky Linux 9.6 (Blue Onyx)"' > /etc/os-release
 echo 'Rocky Linux release 9.6 (Blue Onyx)' > /etc/redhat-release
 echo 9 > /etc/dnf/vars/releasever
+find /usr/lib/python3/dist-packages/dnf-plugins -name '*.py' ! -name versionlock.py -delete
 printf '%s\n' '[main]' gpgcheck=1 installonly_limit=3 clean_requirements_on_remove=True best=True skip_if_unavailable=False \
     > /etc/dnf/dnf.conf
 for line in 'bash /bin/sh' 'python3-dnf-plugin-versionlock versionlock'; do
