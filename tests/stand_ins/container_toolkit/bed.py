@@ -4,7 +4,8 @@
 
 """The repositories of NVIDIA's Container Toolkit as apt sees them, with packages of the real names and dependencies.
 
-    bed.py DIRECTORY       writes DIRECTORY/repository/stable/deb/<architecture>/, .../gpgkey and .../old/ (nvidia-docker2)
+    bed.py DIRECTORY       writes DIRECTORY/repository/stable/deb/<architecture>/, .../gpgkey and .../old/ (nvidia-docker2),
+                           and in DIRECTORY/rpm what a host with rpmbuild makes the same packages of
 
 Source of names, relations, units and maintainer scripts: NVIDIA/nvidia-container-toolkit v1.20.0, packaging/debian.
 """
@@ -133,6 +134,20 @@ def old() -> list[dict]:
     ]
 
 
+def rpm_sources(top: pathlib.Path) -> None:
+    """The specification, and the files of each version as they shall lie on a host."""
+    shutil.rmtree(top, ignore_errors=True)
+    for version in VERSIONS:
+        for package in today(version):
+            for path, entry in package["files"].items():
+                entry = {"content": entry} if isinstance(entry, str) else entry
+                file = top / version / path.lstrip("/")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(entry["content"], encoding="utf-8")
+                file.chmod(int(entry.get("mode", "0644"), 8))
+    shutil.copy(HERE / "nvidia-container-toolkit.spec", top)
+
+
 def main(directory: str) -> None:
     top = pathlib.Path(directory) / "repository"
     architecture = subprocess.run(["dpkg", "--print-architecture"], text=True, capture_output=True, check=True).stdout.strip()
@@ -142,6 +157,7 @@ def main(directory: str) -> None:
     apt_repository.build(top / "old", old(), home=pathlib.Path(directory) / "gnupg")
     shutil.copy(built["key"], top / "gpgkey")
     (top / "fingerprint").write_text(built["fingerprint"], encoding="utf-8")
+    rpm_sources(pathlib.Path(directory) / "rpm")
 
 
 if __name__ == "__main__":
