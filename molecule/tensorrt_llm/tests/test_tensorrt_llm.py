@@ -143,4 +143,4 @@ def test_the_compose_file_states_the_same(host):
     services = yaml.safe_load(host.output("cat /etc/gpufleet/tensorrt_llm/compose.yml"))["services"]
     one, shown = services["tensorrt-llm-chat"], host.inspect()
     assert one["image"] == shown["Image"].rpartition(":")[2] and one["ports"] == ["127.0.0.1:8000:8000"]
-    assert one["devices"] == ["nvidia.com/gpu=" + GPU] and one["ulimits"] == {"stack": 67108864}
+    assert one["devices"] == ["nvidia.com/gpu=" + GPU] and one["ulimits"] == {"nofile": {"soft": 1024, "hard": 4096}, "nproc": 4096, "stack": 67108864}

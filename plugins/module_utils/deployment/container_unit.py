@@ -21,7 +21,7 @@ A service is a dictionary::
     gpus          CDI names such as nvidia.com/gpu=GPU-...
     before        commands as one word list each, run on the host before the start; a failure of the first word "-" is none
     shm_size, memory, cpus, pids   limits as the engine takes them, or empty
-    ulimits       ["memlock=-1"]; without the key that alone, where there are GPUs: NCCL and RDMA pin memory
+    ulimits       ["memlock=-1", "nofile=1024:4096"] (soft and hard); without the key that alone, where there are GPUs: NCCL and RDMA pin memory
     read_only     whether the image's file system is; /tmp is memory then
     start_s, stop_s   seconds
 """
@@ -137,12 +137,18 @@ def compose(services: t.Sequence[Service]) -> t.Dict[str, t.Any]:
         if service["gpus"]:
             one["devices"] = list(service["gpus"])
         if _ulimits(service):
-            one["ulimits"] = {name: int(value) for name, value in (limit.split("=") for limit in _ulimits(service))}
+            one["ulimits"] = dict(map(_compose_limit, _ulimits(service)))
         if service["network"]:
             one["networks"] = {service["network"]: {"aliases": [service["alias"]]}}
             networks[service["network"]] = {"external": True}
         found[service["name"]] = one
     return dict({"services": found}, **({"networks": networks} if networks else {}))
+
+
+def _compose_limit(limit: str) -> t.Tuple[str, t.Any]:
+    name, _sign, value = limit.partition("=")
+    soft, colon, hard = value.partition(":")
+    return name, {"soft": int(soft), "hard": int(hard)} if colon else int(soft)
 
 
 def _literal(word: t.Any) -> str:
