@@ -21,7 +21,8 @@ A service is a dictionary::
     gpus          CDI names such as nvidia.com/gpu=GPU-...
     before        commands as one word list each, run on the host before the start; a failure of the first word "-" is none
     shm_size, memory, cpus, pids   limits as the engine takes them, or empty
-    ulimits       ["memlock=-1", "nofile=1024:4096"] (soft and hard); without the key that alone, where there are GPUs: NCCL and RDMA pin memory
+    ulimits       ["memlock=-1", "nofile=1024:4096"], the second soft and hard; without the key memlock=-1 where there are GPUs,
+                  for NCCL and RDMA pin memory
     read_only     whether the image's file system is; /tmp is memory then
     start_s, stop_s   seconds
 """
