@@ -124,7 +124,7 @@ def compose(services: t.Sequence[Service]) -> t.Dict[str, t.Any]:
             "ports": list(service["publish"]),
             "read_only": bool(service["read_only"]),
             "cap_drop": ["ALL"],
-            "security_opt": ["no-new-privileges:true"],
+            "security_opt": ["no-new-privileges:true", "label:disable"],
             "shm_size": service["shm_size"],
             "stop_grace_period": "%ds" % service["stop_s"],
             "restart": "unless-stopped",
@@ -187,7 +187,7 @@ def _container(service: Service) -> str:
         lines.append("Volume=" + quote("%s:%s%s" % (source, target, "" if writable else ":ro")))
     lines += ["PublishPort=" + port for port in service["publish"]]
     lines += ["User=%s" % service["uid"], "Group=%s" % service["gid"]]
-    lines += ["DropCapability=all", "NoNewPrivileges=true"]
+    lines += ["DropCapability=all", "NoNewPrivileges=true", "SecurityLabelDisable=true"]
     lines += ["AddDevice=" + gpu for gpu in service["gpus"]]
     if service["network"]:
         lines += ["Network=" + service["network"]]
@@ -202,7 +202,9 @@ def _container(service: Service) -> str:
 def _options(service: Service) -> t.List[str]:
     """Of ``run``, with the image and the command: Docker and Podman say it in the same words."""
     found = ["--pull=never", "--user=%s:%s" % (service["uid"], service["gid"]), "--cap-drop=all"]
-    found += ["--security-opt=no-new-privileges", *_limits(service)]
+    # Where there is SELinux, it would keep a container from the GPUs and from files of the host that are not relabelled for it.
+    # The models are not: services outside of containers read them too.
+    found += ["--security-opt=no-new-privileges", "--security-opt=label=disable", *_limits(service)]
     found += ["--publish=" + port for port in service["publish"]]
     if service["network"]:
         found += ["--network=" + service["network"], "--network-alias=" + service["alias"]]

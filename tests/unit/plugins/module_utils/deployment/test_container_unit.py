@@ -42,6 +42,9 @@ def line(text, start):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_holds_of_every_kind(kind):
     text = container_unit.text(service(), kind)
+    assert ("SecurityLabelDisable=true" if kind == "quadlet" else "--security-opt=label=disable") in text
+    assert ("NoNewPrivileges=true" if kind == "quadlet" else "--security-opt=no-new-privileges") in text
+    assert ("DropCapability=all" if kind == "quadlet" else "--cap-drop=all") in text
     assert "privileged" not in text and "chat.key" not in text.split("ExecStartPre=")[0]
     assert line(text, "X-GpufleetImage=") == "X-GpufleetImage=" + DIGEST
     for words in (DIGEST, "127.0.0.1:8000:8000", "--read-only", "--tmpfs=/tmp", "--shm-size=1g", "--pull=never"):
