@@ -72,6 +72,10 @@ def _check(params: Params) -> None:
         raise GpufleetError("digest=%s: name=%s has another one" % (params["digest"], params["name"]))
     if params["sha256"] and not re.match("^[0-9a-f]{64}$", params["sha256"]):
         raise GpufleetError("sha256=%s: give 64 hex digits" % params["sha256"])
+    if params["auth_file"] and not os.path.isfile(params["auth_file"]):
+        raise GpufleetError("auth_file=%s: there is no such file" % params["auth_file"])
+    if params["auth_file"] and params["engine"] == "docker" and os.path.basename(params["auth_file"]) != "config.json":
+        raise GpufleetError("auth_file=%s: Docker reads credentials from a file config.json alone" % params["auth_file"])
     if params["sha256"] and not params["archive"]:
         raise GpufleetError("sha256 is of an archive: give digest for an image of a registry")
 

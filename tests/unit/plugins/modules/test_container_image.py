@@ -190,10 +190,18 @@ def test_one_that_worked_stays_longer_and_one_that_runs_stays(host, tmp_path):
         ({"archive": "/nowhere/x.tar", "sha256": "0"}, "sha256=0: give 64 hex digits"),
         ({"archive": "/nowhere/x.tar"}, "archive=/nowhere/x.tar: No such file or directory"),
         ({"name": NAME + ":v1", "offline": True}, "offline=true and "),
+        ({"name": NAME + ":v1", "auth_file": "/nowhere/config.json"}, "auth_file=/nowhere/config.json: there is no such file"),
     ],
 )
 def test_refused_before_the_engine_is_asked_for_anything(host, options, message):
     assert host.fails(message, **options) == 0
+
+
+def test_credentials_for_docker_have_a_name(tmp_path):
+    (tmp_path / "auth.json").write_text("{}")
+    path = str(tmp_path / "auth.json")
+    assert Host(tmp_path, "podman")(name=NAME + ":v1", auth_file=path)["changed"]
+    Host(tmp_path, "docker").fails("auth_file=%s: Docker reads credentials from a file config.json alone" % path, name=NAME, auth_file=path)
 
 
 def test_what_the_registry_and_the_engine_say_comes_through(host):
