@@ -20,6 +20,7 @@ author:
 description:
   - Returns the services that P(gpufleet.llm.container_files#filter) makes units of, as a Compose file has them, for those who
     start them with C(docker compose). The same images, arguments, mounts and limits.
+  - GPUs are CDI names under C(devices), which Docker Compose knows from 2.30 on (docker/compose#12184).
 options:
   _input:
     description: The services.

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import yaml
 
 def test_the_answer_is_right_and_only_with_the_key(host):
@@ -103,6 +105,10 @@ def test_what_is_no_longer_wanted_goes(host, play):
 def test_the_compose_file_states_the_same(host):
     services = yaml.safe_load(host.output("cat /etc/gpufleet/vllm/compose.yml"))["services"]
     one, shown = services["vllm-canary"], host.inspect("canary")
+    if host.engine == "podman":
+        words = "/usr/libexec/docker/cli-plugins/docker-compose --file /etc/gpufleet/vllm/compose.yml config --format json"
+        read = json.loads(host.output(words))["services"]["vllm-canary"]
+        assert read["entrypoint"] == one["entrypoint"] and read["environment"] == one["environment"]
     assert one["networks"] == {"models": {"aliases": ["chat"]}}
     assert list(services) == ["vllm-canary"] and one["image"] == shown["Image"].rpartition(":")[2]
     assert one["user"] == shown["Config"]["User"] and one["ports"] == ["127.0.0.1:8000:8000"]
