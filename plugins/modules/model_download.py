@@ -23,7 +23,8 @@ description:
     come from.
   - A complete model is recognised by the recorded size, modification time and inode of its files, without network,
     without hashing and without any library.
-  - Can be killed at any time. The next run keeps the files that had been verified and fetches the others.
+  - Can be killed at any time. The next run keeps the files that had been verified, and with O(transport=http) goes on in each
+    of the others where it was.
     Two runs on the same model wait for one another.
   - Files that another revision of the model has too are linked and not fetched again.
 extends_documentation_fragment:
@@ -137,6 +138,14 @@ options:
       - Seconds to wait for another process that works on the same model.
     type: int
     default: 7200
+  transport:
+    description:
+      - How files come from a hub. V(http) asks for each file as it is, continues it where an earlier run ended, and hashes it on
+        its way. V(xet) leaves it to huggingface_hub and its hf_xet, which begin a file anew in every run.
+      - V(auto) is V(http).
+    type: str
+    choices: [auto, http, xet]
+    default: auto
   tools_python:
     description:
       - The Python that has huggingface_hub, where the one that runs the module has not.
@@ -316,6 +325,7 @@ ARGUMENT_SPEC = {
     "max_workers": {"type": "int", "default": 8},
     "timeout": {"type": "int", "default": 60},
     "lock_timeout": {"type": "int", "default": 7200},
+    "transport": {"type": "str", "choices": ["auto", "http", "xet"], "default": "auto"},
     "tools_python": {"type": "path", "default": TOOLS_PYTHON},
 }
 

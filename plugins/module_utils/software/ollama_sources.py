@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import GpufleetError
+from ..transfer.files import Wanted
 from . import archive, compressed, ollama_archives, sums
 from .ollama_archives import SUMS
 from .ollama_wish import Wish, Work
@@ -103,11 +104,11 @@ def _sum_beside(wish: Wish, path: str) -> t.Optional[str]:
 def from_web(wish: Wish, work: Work, stack: contextlib.ExitStack) -> Opened:
     """Archives fetched from a server, verified."""
     # urllib and ssl take a while to load, and a run that changes nothing has no need of them.
-    from . import http_file  # pylint: disable=import-outside-toplevel
+    from ..transfer import web as http  # pylint: disable=import-outside-toplevel
 
     if _names(wish, None)[0].endswith(".zst"):
         compressed.need_zstd()  # before gigabytes come that could not be unpacked
-    web = http_file.Web(http_file.Access(**wish.access))
+    web = http.Web(http.Access(**wish.access))
     found: Opened = []
     total = 0
     try:
@@ -118,7 +119,7 @@ def from_web(wish: Wish, work: Work, stack: contextlib.ExitStack) -> Opened:
             def room(missing: int, size: int, before: int = total) -> None:
                 _room(wish, work, missing, before + size)
 
-            work.files[source.name] = web.file(source.location, path, source.sha256, room)
+            work.files[source.name] = web.file(source.location, path, Wanted(source.sha256), room)
             content = t.cast(t.BinaryIO, stack.enter_context(open(path, "rb", buffering=0)))
             total += os.fstat(content.fileno()).st_size
             found.append((source, addon, content))
@@ -129,7 +130,7 @@ def from_web(wish: Wish, work: Work, stack: contextlib.ExitStack) -> Opened:
 
 def _published(wish: Wish, web: t.Any) -> t.List[t.Tuple[t.Optional[str], Source]]:
     """The archives with their sums; one that a mirror lacks is noticed before the first is fetched."""
-    from . import http_file  # pylint: disable=import-outside-toplevel
+    from ..transfer import web as http  # pylint: disable=import-outside-toplevel
 
     addons = [None] + list(wish.addons)
     if wish.sha256:
@@ -141,7 +142,7 @@ def _published(wish: Wish, web: t.Any) -> t.List[t.Tuple[t.Optional[str], Source
     known: t.Dict[str, str] = {}
     try:
         known = sums.parse(web.text(where), where)
-    except http_file.NotThere:
+    except http.NotThere:
         if not wish.unverified:
             raise
     found = []

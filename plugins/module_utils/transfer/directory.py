@@ -27,6 +27,7 @@ class DirectorySource:
     """A directory whose revision is the digest of its content."""
 
     kind = "local"
+    continues = verifies = False
     sees_changes = True
 
     def __init__(self, path: str, name: str, revision: str, max_workers: int) -> None:

@@ -94,7 +94,7 @@ def _carry_out(home: store.Home, wish: Wish, source: Source, view: View, work: W
     folder, part = home.revision_path(revision), Part(home.part_path(revision))
     if not view.files_right:
         work.rechecked = list(view.touched)
-        part.open()
+        part.open(source.continues)
         held, missing = split_held(home, revision, view.absent, part)
         work.reused, wrong = keep_held(held, part)
         missing += wrong

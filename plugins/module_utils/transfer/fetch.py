@@ -16,6 +16,7 @@ from ..errors import GpufleetError
 from . import store
 from .files import ModelFile, human, problem_with
 from .source import Source, Wish
+from .web import Wrong
 
 _ATTEMPTS = 3
 
@@ -34,8 +35,10 @@ class Part:
     def incoming(self) -> str:
         return os.path.join(self.path, "incoming")
 
-    def open(self) -> None:
-        store.remove_tree(self.incoming)  # nothing in there was verified
+    def open(self, keep_incoming: bool) -> None:
+        """What lies in ``incoming`` was not verified: it stays only for a source that continues it."""
+        if not keep_incoming:
+            store.remove_tree(self.incoming)
         for folder in (self.path, self.files, self.incoming):
             os.makedirs(folder, mode=0o700, exist_ok=True)
 
@@ -120,14 +123,18 @@ def fetch_all(wish: Wish, source: Source, revision: str, missing: t.Sequence[Mod
 
 
 def _fetch_one(wish: Wish, source: Source, revision: str, one: ModelFile, part: Part) -> None:
-    problem = ""
     for _attempt in range(_ATTEMPTS):
-        path = source.fetch(one, revision, part.incoming)
-        problem = "it is not a file" if os.path.islink(path) else problem_with(path, one) or ""
-        if not problem:
-            store.place(path, os.path.join(part.files, one.path))
-            return
-        os.unlink(path)
+        problem = ""
+        try:
+            path = source.fetch(one, revision, part.incoming)
+            if not source.verifies:
+                problem = "it is not a file" if os.path.islink(path) else problem_with(path, one) or ""
+            if not problem:
+                store.place(path, os.path.join(part.files, one.path))
+                return
+            os.unlink(path)
+        except Wrong as error:
+            problem = str(error)
         wish.say("%s of %s arrived wrong and was removed: %s" % (one.path, source.label, problem))
     raise GpufleetError(
         "%s of %s arrived wrong %d times and was removed: %s. A proxy or a mirror in between may alter it "

@@ -19,6 +19,28 @@ GIB = 1024**3
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What a file shall become, as far as it is known: one of the hashes, or none. git's needs the size."""
+
+    sha256: t.Optional[str] = None
+    git_sha1: t.Optional[str] = None
+    size: t.Optional[int] = None
+
+    @property
+    def kind(self) -> str:
+        return "git_sha1" if self.git_sha1 and not self.sha256 else "sha256"
+
+    @property
+    def value(self) -> t.Optional[str]:
+        return self.sha256 or self.git_sha1
+
+    def digest(self) -> t.Any:
+        if self.kind == "sha256":
+            return hashlib.sha256()
+        return hashlib.sha1(b"blob %d\0" % t.cast(int, self.size))
+
+
+@dataclass(frozen=True)
 class ModelFile:
     """What a source says of one of its files. Exactly one of the two hashes is known for a hub's file."""
 
@@ -36,6 +58,10 @@ class ModelFile:
         if self.sha256:
             return {**known, "sha256": self.sha256}
         return {**known, "git_sha1": self.git_sha1}
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(self.sha256, self.git_sha1, self.size)
 
     def same_content(self, other: ModelFile) -> bool:
         """Whether the hashes that both know say that the two are the same bytes."""
@@ -56,10 +82,9 @@ def check_paths(files: t.Iterable[ModelFile], source: str) -> None:
 
 def hash_file(path: str, kind: str) -> str:
     """The file's ``sha256``, or ``git_sha1``: git's hash of a blob."""
-    digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1()
     with open(path, "rb") as content:
-        if kind == "git_sha1":
-            digest.update(b"blob %d\0" % os.fstat(content.fileno()).st_size)
+        size = os.fstat(content.fileno()).st_size
+        digest = (Wanted() if kind == "sha256" else Wanted(git_sha1=kind, size=size)).digest()
         for piece in iter(lambda: content.read(PIECE), b""):
             digest.update(piece)
     return digest.hexdigest()

@@ -2,18 +2,25 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Model files from the Hugging Face Hub or a mirror of it, through huggingface_hub."""
+"""Model files from the Hugging Face Hub or a mirror of it.
+
+What there is, huggingface_hub says. The files come by one of two transports: ``http``, which continues a file where an earlier
+run ended (huggingface_hub does not since 1.18) and hashes it on its way, or ``xet``, the hub's own, by chunks.
+"""
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import time
 import typing as t
+import urllib.parse
 
 from ..errors import GpufleetError
 from ..version import VERSION
+from . import web
 from .files import ModelFile
 from .store import is_commit
 
@@ -38,6 +45,7 @@ class HubSource:
         self,
         name: str,
         revision: str,
+        transport: str,
         endpoint: t.Optional[str],
         token: t.Callable[[], t.Optional[str]],
         timeout_s: int,
@@ -56,6 +64,8 @@ class HubSource:
         self._ready = False
         self._commit = revision if is_commit(revision) else ""
         self._listing: t.List[ModelFile] = []
+        self.continues = self.verifies = transport == "http"
+        self._web: t.Optional[web.Web] = None
 
     def prepare(self) -> None:
         """Have huggingface_hub at hand. May start the module again under another Python."""
@@ -67,6 +77,11 @@ class HubSource:
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         self._need_client()
         self._token = self._read_token()
+        access = web.Access(
+            token=self._token, timeout_s=math.inf, stall_timeout_s=self._timeout_s, first_pause_s=FIRST_WAIT_S,
+            explain=self._refused, say=self._say,
+        )  # fmt: skip
+        self._web = web.Web(access, lambda seconds: time.sleep(seconds))  # pylint: disable=unnecessary-lambda
         self._ready = True
 
     def resolve(self) -> str:
@@ -102,8 +117,18 @@ class HubSource:
         return self._listing
 
     def fetch(self, one: ModelFile, revision: str, folder: str) -> str:
-        """Bring the file below ``folder`` and return its path; the caller verifies it."""
+        """Bring the file below ``folder`` and return its path; unless it ``verifies`` it, the caller does."""
         self.prepare()
+        return self._by_http(one, revision, folder) if self.continues else self._by_xet(one, revision, folder)
+
+    def _by_http(self, one: ModelFile, revision: str, folder: str) -> str:
+        url = "%s/%s/resolve/%s/%s" % (self.endpoint, self.name, revision, urllib.parse.quote(one.path))
+        path = os.path.join(folder, one.path)
+        t.cast(web.Web, self._web).file(url, path, one.wanted, lambda _missing, _total: None)
+        os.unlink(path + ".json")
+        return path
+
+    def _by_xet(self, one: ModelFile, revision: str, folder: str) -> str:
         from huggingface_hub import hf_hub_download
 
         return self._ask(
@@ -154,14 +179,7 @@ class HubSource:
         page = "%s/%s" % (self.endpoint, self.name)
         status = _status(error)
         if isinstance(error, errors.GatedRepoError):
-            with_token = (
-                "The token's account has no access: accept the licence at %s with that account, or wait for approval"
-                if self._token
-                else "Accept the licence at %s, then set token_file to a file with a token of that account"
-            )
-            return GpufleetError(
-                "%s is gated (HTTP %s). %s" % (self.label, status, with_token % page), licence_url=page
-            )
+            return self._gated(status)
         if isinstance(error, errors.RevisionNotFoundError):
             return GpufleetError(
                 "%s has no revision %s: set revision to a branch, a tag or a commit listed at %s/commits/main"
@@ -173,17 +191,14 @@ class HubSource:
                 % (self.label, "given has no access" if self._token else "is missing")
             )
         if isinstance(error, errors.EntryNotFoundError) and status == 404:
-            return GpufleetError("%s lists %s and does not serve it" % (self.label, what))
+            return self._not_served(what)
         if isinstance(error, errors.OfflineModeIsEnabled):
             return GpufleetError(
                 "HF_HUB_OFFLINE is set in the environment of this host: unset it, or set offline=true "
                 "if the model is in the store"
             )
         if status in (401, 403):
-            return GpufleetError(
-                "%s refuses %s (HTTP %d): the token is wrong, expired or not allowed to read it. Set token_file"
-                % (self.label, what or "to answer", status)
-            )
+            return self._not_allowed(what, status)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return GpufleetError("The disk is full while fetching %s of %s" % (what, self.label))
         return GpufleetError(
@@ -191,6 +206,34 @@ class HubSource:
             "Check that the host reaches %s, or set endpoint to a mirror that it does"
             % ("fetch %s of" % what if what else "ask for", self.label, attempt, _plain(error), self.endpoint)
         )
+
+
+    def _refused(self, status: int, headers: t.Mapping[str, str], url: str) -> t.Optional[GpufleetError]:
+        """The same of an answer to a plain request for a file."""
+        what = urllib.parse.unquote(url.split("/resolve/", 1)[-1].partition("/")[2])
+        if headers.get("X-Error-Code") == "GatedRepo":
+            return self._gated(status)
+        if status in (401, 403):
+            return self._not_allowed(what, status)
+        return self._not_served(what) if status == 404 else None
+
+    def _gated(self, status: t.Optional[int]) -> GpufleetError:
+        page = "%s/%s" % (self.endpoint, self.name)
+        with_token = (
+            "The token's account has no access: accept the licence at %s with that account, or wait for approval"
+            if self._token
+            else "Accept the licence at %s, then set token_file to a file with a token of that account"
+        )
+        return GpufleetError("%s is gated (HTTP %s). %s" % (self.label, status, with_token % page), licence_url=page)
+
+    def _not_allowed(self, what: str, status: int) -> GpufleetError:
+        return GpufleetError(
+            "%s refuses %s (HTTP %d): the token is wrong, expired or not allowed to read it. Set token_file"
+            % (self.label, what or "to answer", status)
+        )
+
+    def _not_served(self, what: str) -> GpufleetError:
+        return GpufleetError("%s lists %s and does not serve it" % (self.label, what))
 
 
 def _root(error: BaseException) -> BaseException:

@@ -20,6 +20,8 @@ class Source(t.Protocol):
     name: str  # org/name, the next two
     revision: str  # as wished: a branch, a tag or a commit
     label: str  # for messages
+    continues: bool  # fetch goes on with what an earlier run left in the folder
+    verifies: bool  # fetch has compared the hash when it returns
     sees_changes: bool  # unchanged_since notices a new content of the ref; if not, the source has to be asked
 
     def prepare(self) -> None:
@@ -32,7 +34,7 @@ class Source(t.Protocol):
         """Every file, with its size and hash."""
 
     def fetch(self, one: ModelFile, revision: str, folder: str) -> str:
-        """Bring one file below ``folder`` and return its path there. The caller verifies it."""
+        """Bring one file below ``folder`` and return its path there. Raises web.Wrong when it is not that one."""
 
     def unchanged_since(self, record: t.Dict[str, t.Any]) -> bool:
         """Whether the source is known, without reading its files, to be what was recorded."""

@@ -116,6 +116,9 @@ def test_killed_at_any_moment(hub, tmp_path):
     result = Process(tmp_path, hub.url).result()
     assert contents(result["path"]) == FILES
     assert Process(tmp_path, hub.url).result()["changed"] is False
+    # One file at a time: what was on its way at each kill came twice, and nothing else.
+    sent = sum(one.sent_bytes for one in hub.requests if "/resolve/" in one.path)
+    assert sent <= sum(map(len, FILES.values())) + 5 * 2**20
 
 
 def test_two_at_once_fetch_once(hub, tmp_path):

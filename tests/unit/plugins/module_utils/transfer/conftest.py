@@ -30,6 +30,7 @@ DEFAULTS: t.Dict[str, t.Any] = {
     "max_workers": 4,
     "timeout": 10,
     "lock_timeout": 10,
+    "transport": "auto",
 }
 
 

@@ -10,7 +10,8 @@ import ssl
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.software import http_file
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import web as http_file
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.files import Wanted
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.software.mirror import Fault, Mirror, sha256
 
 DATA = random.Random(4).randbytes(300_000)
@@ -40,7 +41,7 @@ class Fetch:
 
     def __call__(self, digest=SUM, url=None):
         web = http_file.Web(http_file.Access(**{"stall_timeout_s": 5, **self.access}), self.slept.append)
-        found = web.file(url or self.mirror.url + PATH, self.part, digest, lambda *sizes: self.rooms.append(sizes))
+        found = web.file(url or self.mirror.url + PATH, self.part, Wanted(digest), lambda *sizes: self.rooms.append(sizes))
         self.received = web.received
         return found
 
@@ -213,7 +214,7 @@ def test_no_room_before_the_first_byte(mirror, tmp_path):
 
     path = tmp_path / "file.part"
     with pytest.raises(GpufleetError, match="no room"):
-        http_file.Web(http_file.Access()).file(mirror.url + PATH, str(path), SUM, room)
+        http_file.Web(http_file.Access()).file(mirror.url + PATH, str(path), Wanted(SUM), room)
     assert path.stat().st_size == 0
 
 

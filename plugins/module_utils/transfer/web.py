@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import hashlib
 import http.client
 import json
 import os
@@ -25,15 +24,17 @@ from dataclasses import dataclass
 
 from ..engines.connection import Security
 from ..errors import GpufleetError
-from ..transfer import store
 from ..version import VERSION
-from . import sums
+from . import store
+from .files import Wanted
 
 _PIECE = 1024 * 1024
 _MOST_TEXT = 16 * 1024 * 1024
 _LONGEST_PAUSE_S = 60.0
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 Room = t.Callable[[int, int], None]
+#: What a refusal means to who asks: status, headers, URL. None: no more than HTTP says.
+Explain = t.Callable[[int, t.Mapping[str, str], str], t.Optional[GpufleetError]]
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,21 @@ class Access:
     ca_path: t.Optional[str] = None
     username: t.Optional[str] = None
     password: t.Optional[str] = None
-    timeout_s: int = 3600
+    token: t.Optional[str] = None  # a bearer's; never sent to another server that a redirect names
+    timeout_s: float = 3600
     stall_timeout_s: int = 60
     retries: int = 5
+    first_pause_s: float = 1.0  # before the second attempt; then twice as long each time
+    explain: t.Optional[Explain] = None
+    say: t.Callable[[str], None] = lambda text: None
 
 
 class NotThere(GpufleetError):
     """The server says that there is no such file."""
+
+
+class Wrong(GpufleetError):
+    """All of a file came, and it is not the one that was asked for. It was removed."""
 
 
 class _Again(Exception):
@@ -115,13 +124,13 @@ class Web:
 
         return self._persist(url, attempt, lambda: 0)
 
-    def file(self, url: str, path: str, sha256: t.Optional[str], room: Room) -> str:
-        """Fetch ``url`` into ``path`` and return its sha256, the one asked for if one is.
+    def file(self, url: str, path: str, wanted: Wanted, room: Room) -> str:
+        """Fetch ``url`` into ``path`` and return its hash, the one asked for if one is.
 
         ``room(missing, total)`` is asked before bytes are written, and raises when there is none. What a killed run
         left at ``path`` is continued if it was meant to become the same bytes.
         """
-        part = _Part(path, url, sha256)
+        part = _Part(path, url, wanted)
         try:
             if part.open():
                 with contextlib.suppress(_Again):
@@ -134,19 +143,19 @@ class Web:
                 except _Again as error:
                     if not continued:  # what came whole and wrong will come wrong again
                         part.remove()
-                        raise GpufleetError(
+                        raise Wrong(
                             "%s and was removed. A proxy or a mirror in between may alter it or hold a damaged copy, "
-                            "or sha256 is that of another file" % error
+                            "or %s is that of another file" % (error, wanted.kind)
                         ) from None
         finally:
             part.close()
 
     def _finished(self, part: _Part, url: str) -> str:
         found = part.digest.hexdigest()
-        if part.sha256 and found != part.sha256:
+        if part.wanted.value and found != part.wanted.value:
             part.remove()
             part.open()
-            raise _Again("%s arrived wrong (sha256 expected %s, got %s)" % (url, part.sha256, found))
+            raise _Again("%s arrived wrong (%s expected %s, got %s)" % (url, part.wanted.kind, part.wanted.value, found))
         return found
 
     def _continue(self, part: _Part, url: str, room: Room) -> None:
@@ -170,6 +179,8 @@ class Web:
                     raise _Again("it is another file than when it was begun", 0, anew=True)
             else:
                 total = _expected(response)
+                if part.wanted.size is not None and total not in (None, part.wanted.size):
+                    raise _Again("it has %d bytes, where %d were announced" % (total or 0, part.wanted.size), anew=True)
                 part.begin(url, total, response.headers.get("ETag"))
             if total is not None:
                 room(total - part.position, total)
@@ -196,6 +207,8 @@ class Web:
         if self._access.username is not None:
             both = "%s:%s" % (self._access.username, self._access.password or "")
             request.add_unredirected_header("Authorization", "Basic " + b64encode(both.encode()).decode())
+        elif self._access.token is not None:
+            request.add_unredirected_header("Authorization", "Bearer " + self._access.token)
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise self._late(url)
@@ -204,7 +217,7 @@ class Web:
                 return self._opener.open(request, timeout=min(left, self._access.stall_timeout_s))
             except urllib.error.HTTPError as error:
                 error.close()
-                raise _refusal(error, url, headers) from None
+                raise self._refusal(error, url, headers) from None
 
     def _persist(self, url: str, attempt: t.Callable[[], t.Any], progress: t.Callable[[], int]) -> t.Any:
         """Try until it works, or until ``retries`` attempts in a row came no further."""
@@ -216,10 +229,17 @@ class Web:
                 failures, reached = (failures + 1 if progress() <= reached else 1), max(reached, progress())
                 if failures > self._access.retries:
                     raise GpufleetError("%s: %s. Given up after %d attempts" % (url, error, failures)) from None
-                pause = error.pause_s if error.pause_s is not None else min(_LONGEST_PAUSE_S, 2.0 ** (failures - 1))
+                pause = error.pause_s if error.pause_s is not None else min(_LONGEST_PAUSE_S, self._access.first_pause_s * 2.0 ** (failures - 1))
                 if time.monotonic() + pause > self._deadline:
                     raise self._late(url, ": %s" % error) from None
+                self._access.say("%s: %s; trying again in %d s" % (url, error, pause))
                 self._sleep(pause)
+
+    def _refusal(self, error: urllib.error.HTTPError, url: str, headers: t.Mapping[str, str]) -> Exception:
+        refusal = _refusal(error, url, headers)
+        if isinstance(refusal, GpufleetError) and self._access.explain:
+            return self._access.explain(error.code, error.headers, url) or refusal
+        return refusal
 
     def _late(self, url: str, why: str = "") -> GpufleetError:
         return GpufleetError(
@@ -231,11 +251,11 @@ class Web:
 class _Part:
     """A file that is being fetched, and beside it a note of what it shall become."""
 
-    def __init__(self, path: str, url: str, sha256: t.Optional[str]) -> None:
-        self.path, self.sha256 = path, sha256
+    def __init__(self, path: str, url: str, wanted: Wanted) -> None:
+        self.path, self.wanted = path, wanted
         self.url, self.size, self.etag = url, t.cast(t.Optional[int], None), t.cast(t.Optional[str], None)
         self.position = self.best = 0
-        self.digest = hashlib.sha256()
+        self.digest = wanted.digest()
         self._file: t.Optional[t.Any] = None
 
     @property
@@ -249,11 +269,13 @@ class _Part:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._file = open(descriptor, "r+b", buffering=0)  # pylint: disable=consider-using-with
         note = self._read_note()
-        if not self.sha256 or note.get("sha256") != self.sha256:  # nothing says what these bytes are
+        if not self.wanted.value or note.get(self.wanted.kind) != self.wanted.value:  # nothing says what these bytes are
             self.begin(self.url, None, None)
             return False
         self.url, self.size, self.etag = note.get("url"), note.get("size"), note.get("etag")
-        self.digest = sums.of_stream(self._file)
+        self.digest = self.wanted.digest()
+        for piece in iter(lambda: self._file.read(_PIECE), b""):  # type: ignore[union-attr]
+            self.digest.update(piece)
         self.position = self.best = self._file.tell()
         if self.size is not None and self.position > self.size:
             self.begin(self.url, None, None)
@@ -263,10 +285,10 @@ class _Part:
         """From the first byte. The note comes first: bytes without one are not continued."""
         self._file.seek(0)  # type: ignore[union-attr]
         self._file.truncate()  # type: ignore[union-attr]
-        self.position, self.digest = 0, hashlib.sha256()
+        self.position, self.digest = 0, self.wanted.digest()
         self.url, self.size = url, size
         self.etag = etag if etag and not etag.startswith("W/") else None  # a weak one does not promise the same bytes
-        note = {"url": self.url, "size": self.size, "etag": self.etag, "sha256": self.sha256}
+        note = {"url": self.url, "size": self.size, "etag": self.etag, self.wanted.kind: self.wanted.value}
         store.write_json(self._note, note)
 
     def write(self, piece: bytes) -> None:
@@ -328,7 +350,10 @@ def _refusal(error: urllib.error.HTTPError, url: str, headers: t.Mapping[str, st
     if error.code == 416 and headers:
         return _Again(text, 0, anew=True)
     if error.code in _AGAIN:
-        return _Again("HTTP %d %s" % (error.code, error.reason), _retry_after(error.headers.get("Retry-After")))
+        pause_s = _retry_after(error.headers.get("Retry-After"))
+        if pause_s is None:
+            pause_s = _window_left(error.headers.get("RateLimit"))
+        return _Again("HTTP %d %s" % (error.code, error.reason), pause_s)
     if error.code in (401, 403):
         text += ". The server wants a user name and a password that it knows: set username and password"
     if error.code == 407:
@@ -346,6 +371,12 @@ def _retry_after(value: t.Optional[str]) -> t.Optional[float]:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (TypeError, ValueError):
         return None
+
+
+def _window_left(value: t.Optional[str]) -> t.Optional[float]:
+    """Seconds, as a hub says it: ``"resolvers";r=0;t=55`` (draft-ietf-httpapi-ratelimit-headers)."""
+    match = re.search(r"\bt=(\d+)", value or "")
+    return float(match.group(1)) + 1 if match else None
 
 
 def _expected(response: t.Any) -> t.Optional[int]:
