@@ -142,9 +142,10 @@ options:
     description:
       - How files come from a hub. V(http) asks for each file as it is, continues it where an earlier run ended, and hashes it on
         its way. V(xet) leaves it to huggingface_hub and its hf_xet, which begin a file anew in every run.
-      - V(auto) is V(http).
+      - V(aria2) brings large files in pieces over several connections, and the others as V(http) does. It needs aria2c.
+      - V(auto) is V(aria2) where there is aria2c, and V(http) elsewhere.
     type: str
-    choices: [auto, http, xet]
+    choices: [aria2, auto, http, xet]
     default: auto
   tools_python:
     description:
@@ -325,7 +326,7 @@ ARGUMENT_SPEC = {
     "max_workers": {"type": "int", "default": 8},
     "timeout": {"type": "int", "default": 60},
     "lock_timeout": {"type": "int", "default": 7200},
-    "transport": {"type": "str", "choices": ["auto", "http", "xet"], "default": "auto"},
+    "transport": {"type": "str", "choices": ["aria2", "auto", "http", "xet"], "default": "auto"},
     "tools_python": {"type": "path", "default": TOOLS_PYTHON},
 }
 

@@ -104,6 +104,7 @@ def check_space(path: str, source: Source, missing: t.Sequence[ModelFile]) -> No
 
 def fetch_all(wish: Wish, source: Source, revision: str, missing: t.Sequence[ModelFile], part: Part) -> None:
     """Fetch and verify every file; the largest first, so that the last one to end is a small one."""
+    source.bulk(missing, revision, part.incoming)
     with ThreadPoolExecutor(wish.max_workers) as pool:
         pending: t.Set[Future] = {
             pool.submit(_fetch_one, wish, source, revision, one, part)

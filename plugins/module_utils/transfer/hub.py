@@ -4,8 +4,9 @@
 
 """Model files from the Hugging Face Hub or a mirror of it.
 
-What there is, huggingface_hub says. The files come by one of two transports: ``http``, which continues a file where an earlier
-run ended (huggingface_hub does not since 1.18) and hashes it on its way, or ``xet``, the hub's own, by chunks.
+What there is, huggingface_hub says. The files come by one of three transports: ``http``, which continues a file where an earlier
+run ended (huggingface_hub does not since 1.18) and hashes it on its way; ``aria2``, which does so in pieces over several
+connections, for the large ones, with ``http`` for the rest; or ``xet``, the hub's own, by chunks.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import urllib.parse
 
 from ..errors import GpufleetError
 from ..version import VERSION
-from . import web
-from .files import ModelFile
+from . import aria2, web
+from .files import MIB, ModelFile, problem_with
 from .store import is_commit
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -29,6 +30,7 @@ _TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _HTTP_LIBRARIES = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 FIRST_WAIT_S = 2.0  # then four times as long
 _LONGEST_WAIT_S = 300.0
+_LARGE = 32 * MIB  # from here on a file is worth several connections
 
 
 class HubSource:
@@ -49,6 +51,7 @@ class HubSource:
         endpoint: t.Optional[str],
         token: t.Callable[[], t.Optional[str]],
         timeout_s: int,
+        max_workers: int,
         need_client: t.Callable[[], None],
         say: t.Callable[[str], None],
     ) -> None:
@@ -64,7 +67,10 @@ class HubSource:
         self._ready = False
         self._commit = revision if is_commit(revision) else ""
         self._listing: t.List[ModelFile] = []
-        self.continues = self.verifies = transport == "http"
+        self.transport = transport
+        self.continues = self.verifies = transport != "xet"
+        self._max_workers = max_workers
+        self._brought: t.Set[str] = set()
         self._web: t.Optional[web.Web] = None
 
     def prepare(self) -> None:
@@ -119,10 +125,50 @@ class HubSource:
     def fetch(self, one: ModelFile, revision: str, folder: str) -> str:
         """Bring the file below ``folder`` and return its path; unless it ``verifies`` it, the caller does."""
         self.prepare()
+        if one.path in self._brought:
+            return self._by_aria2(one, folder)
         return self._by_http(one, revision, folder) if self.continues else self._by_xet(one, revision, folder)
 
+    def bulk(self, files: t.Sequence[ModelFile], revision: str, folder: str) -> None:
+        """Bring the large ones together; each is asked for by ``fetch`` afterwards, and brought there when it did not come."""
+        large = [one for one in files if one.size >= _LARGE]
+        if self.transport == "http" or not self.continues or not large:
+            return
+        if self.transport == "auto" and aria2.program() is None:
+            return
+        self.prepare()
+        jobs = {}
+        for one in large:
+            url = self._url(one, revision)
+            if self._token:  # aria2 would show it to every server that it is sent to
+                there = t.cast(web.Web, self._web).other_server(url)
+                if there is None:
+                    continue
+                url = there
+            jobs[one.path] = aria2.Job(url, os.path.join(folder, one.path), one.size)
+        for job in jobs.values():
+            os.makedirs(os.path.dirname(job.path), mode=0o700, exist_ok=True)
+        files_at_once = max(1, min(4, self._max_workers))
+        options = aria2.Options(files_at_once, max(1, self._max_workers // files_at_once), self._timeout_s)
+        left = {job.path for job in aria2.fetch(list(jobs.values()), folder + ".aria2", options)}
+        self._brought = {path for path, job in jobs.items() if job.path not in left}
+        for path in sorted(set(jobs) - self._brought):
+            self._say("%s did not come by aria2, and comes by plain HTTP" % path)
+
+    def _url(self, one: ModelFile, revision: str) -> str:
+        return "%s/%s/resolve/%s/%s" % (self.endpoint, self.name, revision, urllib.parse.quote(one.path))
+
+    def _by_aria2(self, one: ModelFile, folder: str) -> str:
+        path = os.path.join(folder, one.path)
+        self._brought.discard(one.path)
+        problem = problem_with(path, one)
+        if problem:
+            os.unlink(path)
+            raise web.Wrong(problem)
+        return path
+
     def _by_http(self, one: ModelFile, revision: str, folder: str) -> str:
-        url = "%s/%s/resolve/%s/%s" % (self.endpoint, self.name, revision, urllib.parse.quote(one.path))
+        url = self._url(one, revision)
         path = os.path.join(folder, one.path)
         t.cast(web.Web, self._web).file(url, path, one.wanted, lambda _missing, _total: None)
         os.unlink(path + ".json")

@@ -82,10 +82,11 @@ def _hub(params: t.Dict[str, t.Any], say: t.Callable[[str], None], need_client: 
     return HubSource(
         params["source"],
         params["revision"],
-        "http" if params["transport"] == "auto" else params["transport"],
+        params["transport"],
         endpoint=params["endpoint"],
         token=lambda: params["token"] or _token(params["token_file"]),
         timeout_s=params["timeout"],
+        max_workers=params["max_workers"],
         need_client=need_client,
         say=say,
     )

@@ -33,6 +33,9 @@ class Source(t.Protocol):
     def listing(self, revision: str) -> t.List[ModelFile]:
         """Every file, with its size and hash."""
 
+    def bulk(self, files: t.Sequence[ModelFile], revision: str, folder: str) -> None:
+        """Bring below ``folder`` what is better brought together. Every file is asked for with ``fetch`` afterwards."""
+
     def fetch(self, one: ModelFile, revision: str, folder: str) -> str:
         """Bring one file below ``folder`` and return its path there. Raises web.Wrong when it is not that one."""
 

@@ -71,6 +71,12 @@ class _Again(Exception):
         self.anew = anew  # what came so far is of no use
 
 
+class _Moved(Exception):
+    def __init__(self, location: str) -> None:
+        super().__init__(location)
+        self.location = location
+
+
 class _Redirect(urllib.request.HTTPRedirectHandler):
     """Also 308, which Python 3.9 does not know; and never from TLS to none."""
 
@@ -93,6 +99,13 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
         return request
 
 
+class _Still(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere."""
+
+    def redirect_request(self, *_arguments: t.Any, **_more: t.Any) -> None:  # pylint: disable=arguments-differ
+        return None
+
+
 class Web:
     """All requests of one run: they share the time, the credentials and the count of bytes."""
 
@@ -109,6 +122,7 @@ class Web:
             proxy = _proxy(access.proxy)
             handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
         self._opener = urllib.request.build_opener(*handlers)
+        self._still = urllib.request.build_opener(_Still(), *handlers[1:])
 
     def text(self, url: str) -> str:
         """A small file as text."""
@@ -149,6 +163,20 @@ class Web:
                         ) from None
         finally:
             part.close()
+
+    def other_server(self, url: str) -> t.Optional[str]:
+        """Where a redirect of ``url`` points to, when that is another server: there the credentials must not go."""
+
+        def attempt() -> t.Optional[str]:
+            try:
+                self._open(url, {"Range": "bytes=0-0"}, self._still).close()
+            except _Moved as moved:
+                there = urllib.parse.urljoin(url, moved.location)
+                old, new = urllib.parse.urlsplit(url), urllib.parse.urlsplit(there)
+                return there if (old.scheme, old.netloc) != (new.scheme, new.netloc) else None
+            return None
+
+        return t.cast(t.Optional[str], self._persist(url, attempt, lambda: 0))
 
     def _finished(self, part: _Part, url: str) -> str:
         found = part.digest.hexdigest()
@@ -202,7 +230,7 @@ class Web:
         if expected is not None and count < expected:
             raise _Again("the connection ended %d bytes before the end" % (expected - count))
 
-    def _open(self, url: str, headers: t.Dict[str, str]) -> t.Any:
+    def _open(self, url: str, headers: t.Dict[str, str], opener: t.Optional[t.Any] = None) -> t.Any:
         request = urllib.request.Request(url, headers={**headers, "User-Agent": "gpufleet.llm/" + VERSION})
         if self._access.username is not None:
             both = "%s:%s" % (self._access.username, self._access.password or "")
@@ -214,9 +242,11 @@ class Web:
             raise self._late(url)
         with _network_failures(url, self._access.stall_timeout_s):
             try:
-                return self._opener.open(request, timeout=min(left, self._access.stall_timeout_s))
+                return (opener or self._opener).open(request, timeout=min(left, self._access.stall_timeout_s))
             except urllib.error.HTTPError as error:
                 error.close()
+                if opener is not None and error.code in (301, 302, 303, 307, 308):
+                    raise _Moved(error.headers.get("Location", "")) from None
                 raise self._refusal(error, url, headers) from None
 
     def _persist(self, url: str, attempt: t.Callable[[], t.Any], progress: t.Callable[[], int]) -> t.Any:
