@@ -49,9 +49,10 @@ def instance_image(instance: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any
     archive = instance["image_archive"] or ("" if instance["image"] else common["archive"])
     found = {"instance": instance["name"], "name": "", "digest": "", "archive": archive, "sha256": ""}
     if archive:
-        return dict(found, sha256=instance["image_archive_sha256"] or common["sha256"])
-    name = (instance["image"] or common["name"]).format(version=instance["version"])
-    return dict(found, name=name, digest=instance["image_digest"] or common["digest"])
+        # What the role says is of its own archive, or of its own name.
+        return dict(found, sha256=instance["image_archive_sha256"] or ("" if instance["image_archive"] else common["sha256"]))
+    name = (instance["image"] or common["name"]).replace("{version}", instance["version"])
+    return dict(found, name=name, digest=instance["image_digest"] or ("" if instance["image"] else common["digest"]))
 
 
 class FilterModule:

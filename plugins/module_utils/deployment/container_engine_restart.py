@@ -17,15 +17,18 @@ def decide(docker: Look, allowed: bool, option: str, due: bool) -> t.Dict[str, t
     ``docker``: what was seen of it, with info and containers. ``option``: the variable that allows it.
     """
     info = docker.get("info") or {}
-    running = [one["name"] for one in docker.get("containers") or []]
-    on_gpu = [one["name"] for one in docker.get("containers") or [] if one["gpu"]]
-    if not due or info.get("live_restore") or not running:
+    # live-restore keeps a container, and not the `docker run --rm` that waits for one and then removes it: so units start them.
+    stopped = [one for one in docker.get("containers") or [] if one["auto_remove"] or not info.get("live_restore")]
+    running = [one["name"] for one in stopped]
+    on_gpu = [one["name"] for one in stopped if one["gpu"]]
+    if not due or not running:
         return {"restart_now": due, "restart_why": "", "waits": False}
     if on_gpu and not allowed:
         return {
             "restart_now": False,
-            "restart_why": "Docker has to be restarted for its new configuration, which would stop %d containers on GPUs (%s), "
-            "for live-restore is off. Restart it when they may stop (systemctl restart docker), or set %s to true."
+            "restart_why": "Docker has to be restarted for its new configuration, which would stop %d containers on GPUs (%s): "
+            "live-restore is off, or they were started with --rm. Restart it when they may stop (systemctl restart docker), or "
+            "set %s to true."
             % (len(on_gpu), ", ".join(on_gpu), option),
             "waits": True,
         }

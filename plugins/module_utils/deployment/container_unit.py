@@ -35,7 +35,7 @@ from ..services.systemd_words import quote
 
 Service = t.Mapping[str, t.Any]
 
-SECRETS = "/run/secrets"
+SECRETS = "/run/gpufleet/secrets"  # (not /run/secrets, where RHEL's engines put files of their own)
 START = "/run/gpufleet/start"
 MARK = "X-GpufleetImage="
 
@@ -90,14 +90,17 @@ def text(service: Service, kind: str) -> str:
         return _head(service, "") + _container(service) + _service(service, "", "") + _INSTALL
     if kind == "docker":
         run = ["/usr/bin/docker", "run", "--rm", "--name", service["name"], *_options(service)]
-        stop = ["/usr/bin/docker", "stop", "--time", str(max(1, service["stop_s"] - 5)), service["name"]]
+        stop = ["/usr/bin/docker", "stop", "-t", str(max(1, service["stop_s"] - 5)), service["name"]]
         remove = "-/usr/bin/docker rm --force %s" % service["name"]
-        start = "ExecStartPre=%s\nExecStart=%s\nExecStop=%s\nExecStopPost=%s\n" % (remove, _words(run), _words(stop), remove)
+        # (What the client ends with when its container was told to stop.)
+        start = "ExecStartPre=%s\nExecStart=%s\nExecStop=%s\nExecStopPost=%s\nSuccessExitStatus=137 143\n" % (
+            remove, _words(run), _words(stop), remove,
+        )  # fmt: skip
         return _head(service, "docker.service") + _service(service, "Type=exec\n", start) + _INSTALL
     # As `podman generate systemd --new` wrote them, while there was such a command.
     run = ["/usr/bin/podman", "run", "--name", service["name"], "--replace", "--rm", "--detach", "--sdnotify=conmon"]
     run += ["--cgroups=split", "--log-driver=journald", *_options(service)]
-    stop = ["/usr/bin/podman", "stop", "--ignore", "--time", str(max(1, service["stop_s"] - 5)), service["name"]]
+    stop = ["/usr/bin/podman", "stop", "--ignore", "-t", str(max(1, service["stop_s"] - 5)), service["name"]]
     start = "ExecStart=%s\nExecStop=%s\nExecStopPost=-/usr/bin/podman rm --force --ignore %s\n" % (
         _words(run), _words(stop), service["name"],
     )  # fmt: skip
@@ -182,17 +185,16 @@ def _service(service: Service, kind: str, start: str) -> str:
 
 def _container(service: Service) -> str:
     lines = ["ContainerName=" + service["name"], "Image=" + service["image"]]
-    lines += ["Environment=" + quote("%s=%s" % pair) for pair in service["environment"].items()]
-    for source, target, writable in _mounts(service):
-        lines.append("Volume=" + quote("%s:%s%s" % (source, target, "" if writable else ":ro")))
     lines += ["PublishPort=" + port for port in service["publish"]]
     lines += ["User=%s" % service["uid"], "Group=%s" % service["gid"]]
     lines += ["DropCapability=all", "NoNewPrivileges=true", "SecurityLabelDisable=true"]
     lines += ["AddDevice=" + gpu for gpu in service["gpus"]]
     if service["network"]:
         lines += ["Network=" + service["network"]]
-    # (Keys for these came one by one with later versions.)
-    more = ["--pull=never", "--log-driver=journald", "--entrypoint=" + _command(service)[0], *_limits(service)]
+    # Keys for some of these came one by one with later versions. Those for volumes and variables do not know quotes, and a
+    # dollar is one for systemd.
+    more = ["--pull=never", "--log-driver=journald", "--stop-timeout=%d" % max(1, service["stop_s"] - 5)]
+    more += ["--entrypoint=" + _command(service)[0], *_limits(service), *_volumes(service), *_variables(service)]
     if service["network"]:
         more.append("--network-alias=" + service["alias"])
     lines += ["PodmanArgs=" + _words(more), "Exec=" + _words(_command(service)[1:])]
@@ -209,11 +211,17 @@ def _options(service: Service) -> t.List[str]:
     if service["network"]:
         found += ["--network=" + service["network"], "--network-alias=" + service["alias"]]
     found += ["--device=" + gpu for gpu in service["gpus"]]
-    for source, target, writable in _mounts(service):
-        found.append("--volume=%s:%s%s" % (source, target, "" if writable else ":ro"))
-    found += ["--env=%s=%s" % pair for pair in service["environment"].items()]
+    found += [*_volumes(service), *_variables(service)]
     command = _command(service)
     return found + ["--entrypoint=" + command[0], service["image"], *command[1:]]
+
+
+def _volumes(service: Service) -> t.List[str]:
+    return ["--volume=%s:%s%s" % (source, target, "" if writable else ":ro") for source, target, writable in _mounts(service)]
+
+
+def _variables(service: Service) -> t.List[str]:
+    return ["--env=%s=%s" % pair for pair in service["environment"].items()]
 
 
 def _limits(service: Service) -> t.List[str]:

@@ -10,6 +10,7 @@ The same question is asked after each step: what is there is not due any more, s
 from __future__ import annotations
 
 import os.path
+import re
 import typing as t
 
 from . import nvidia_driver_branches as branches
@@ -91,7 +92,7 @@ class _Decision:
         need = branches.needed(self.wishes["minimum"], self.wishes["engines"], self.generations)
         self.answer["needed"] = {"version": need.version, "why": need.why}
         if self.present.state in ("works", "partly"):
-            enough = branches.number(self.present.version) >= branches.number(need.version)
+            enough = self._is_enough(need)
             if enough and self.present.state == "works" and not self._asked_for_more():
                 self._leave_alone(need)
                 return
@@ -105,12 +106,18 @@ class _Decision:
             if self.record is None or self.record.get("complete"):
                 self._reboot(self.present.why)
                 return
+        elif self.present.state == "fails" and self.record is None and self._is_enough(need):
+            # Somebody else's, new enough, and not well at this moment: another one beside it would not mend that.
+            self._refuse(refusals.driver_fails(self.present.why))
         else:
             self.reasons.append(self.present.why)
             if self.record is not None and self.record.get("complete") and self._nouveau and not self.wishes["install"]:
                 self._reboot("nouveau drives the card until the next boot")
                 return
         self._install(need)
+
+    def _is_enough(self, need: branches.Need) -> bool:
+        return bool(self.present.version) and branches.number(self.present.version) >= branches.number(need.version)
 
     @property
     def _nouveau(self) -> bool:
@@ -335,6 +342,12 @@ class _Decision:
             self._start(nouveau, due, bool([package for package in wanted if package.stage == "fabric"]), missing)
         else:
             self.reasons.append("Packages that are missing: %s." % ", ".join(package.name for package in missing))
+            if source == "nvidia" and self.system.family == "debian" and "contrib" not in self.look["components"]:
+                # (Not added here: apt refuses an archive that is named twice with different keys.)
+                self.reasons.append(
+                    "NVIDIA's guide for Debian wants its component contrib, which apt's sources do not name here: add it where apt "
+                    "misses glx-alternative-nvidia or nvidia-support."
+                )
             if nouveau:
                 self._reboot("nouveau drives the card until the next boot")
             elif action == "upgrade":
@@ -381,7 +394,8 @@ class _Decision:
     def _fabric(self) -> t.Tuple[bool, bool]:
         """Whether the cards are joined by NVSwitches, and by those of the fifth generation, which PCI does not show."""
         names = " ".join(str(card.get("name")) for card in self.cards)
-        nvlink5 = len(self.cards) > 1 and any(word in names for word in ("B200", "B300", "[10de:2901]", "[10de:3182]"))
+        # (Not GB200 and GB300: in those racks the switches have hosts of their own.)
+        nvlink5 = len(self.cards) > 1 and bool(re.search(r"\bB[23]00\b|\[10de:(2901|3182)\]", names))
         return bool(self.hardware["nvswitches"]) or nvlink5, nvlink5
 
     def _driver_version(self, wanted: t.Sequence[Package]) -> t.Optional[str]:

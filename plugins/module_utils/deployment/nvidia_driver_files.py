@@ -63,8 +63,13 @@ def preferences(source: str, version: t.Optional[str] = None) -> str:
     others = ("l=" + LABEL,) if source == "distribution" else ("o=Debian", "o=Debian Backports", "o=Ubuntu")
     toolkits = "nvidia-container* libnvidia-container* nvidia-cuda-* nvidia-docker*"
     names = "*nvidia* cuda-drivers* libcuda1 nvlsm libnvsdm*"
-    # The toolkits are no part of the driver: they come from where their own guides say, and from the other source at need.
-    records = [(toolkits, "release " + other, 100) for other in others] + [(names, "release " + other, -1) for other in others]
+    # Debian's helpers are in contrib alone, and nouveau's firmware is no part of the driver.
+    helpers = "nvidia-support nvidia-installer-cleanup glx-alternative-nvidia update-glx firmware-nvidia-graphics nvidia-prime"
+    # The toolkits are no part of it either: they come from where their own guides say, and from the other source at need.
+    records = [(toolkits, "release " + other, 100) for other in others]
+    if source != "distribution":
+        records += [(helpers, "release " + other, 500) for other in others]
+    records += [(names, "release " + other, -1) for other in others]
     if version:
         records.append((names, "version %s-*" % version, 1001))
     return (_HEAD % "#") + "\n".join("Package: %s\nPin: %s\nPin-Priority: %d\n" % record for record in records)

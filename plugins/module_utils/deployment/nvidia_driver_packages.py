@@ -31,10 +31,14 @@ _KEYS = {
 KEY_PATH = {"apt": "/etc/apt/keyrings/gpufleet-nvidia-driver.asc", "dnf": "/etc/pki/rpm-gpg/RPM-GPG-KEY-gpufleet-nvidia-driver"}
 SOURCES_PATH = "/etc/apt/sources.list.d/gpufleet-nvidia-driver.sources"
 
-_TOOLKIT = re.compile(r"^(lib)?nvidia-container|^nvidia-docker|^nvidia-(ml-py|cuda-toolkit|cuda-dev|cuda-gdb|cuda-doc)")
+# Named so and no driver: toolkits, what nouveau loads into a card, and what chooses or looks for drivers.
+_NO_DRIVER = re.compile(
+    r"^(lib)?nvidia-container|^nvidia-docker|^nvidia-(ml-py|cuda-toolkit|cuda-dev|cuda-gdb|cuda-doc|gpu-firmware|detect|prime"
+    r"|driver-assistant|gds|fs|support|installer-cleanup)"
+)
 _DRIVER = re.compile(
     r"^(lib(32)?nvidia-|nvidia-|xserver-xorg-video-nvidia|cuda-drivers|libcuda1$|libnvsdm|libnvcuvid|linux-modules-nvidia-"
-    r"|kmod-nvidia|akmod-nvidia|xorg-x11-drv-nvidia|nvlsm$|firmware-nvidia)"
+    r"|kmod-nvidia|akmod-nvidia|xorg-x11-drv-nvidia|nvlsm$|firmware-nvidia-gsp)"
 )
 _FROM_NVIDIA = re.compile(r"^(nvidia-open(-\d+)?|cuda-drivers(-\d+)?|nvidia-driver-pinning-.+|kmod-nvidia-(open|latest)-dkms)$")
 _FROM_ELSEWHERE = re.compile(r"^(akmod-nvidia|xorg-x11-drv-nvidia)")  # RPM Fusion
@@ -50,7 +54,7 @@ class Package(t.NamedTuple):
 
 
 def is_driver(name: str) -> bool:
-    return bool(_DRIVER.match(name)) and not _TOOLKIT.match(name)
+    return bool(_DRIVER.match(name)) and not _NO_DRIVER.match(name)
 
 
 def upstream(version: str) -> str:

@@ -49,7 +49,8 @@ def too_old(why: str, install: bool) -> Refusal:
 
 def driver_fails(why: str) -> Refusal:
     return _refusal(
-        "driver_fails", "All packages are there, and the driver does not work. %s" % why, "see dmesg and dkms status on the host"
+        "driver_fails", "A driver is installed that would do, and it does not work. %s" % why,
+        "see dmesg and dkms status on the host, and run this again",
     )
 
 

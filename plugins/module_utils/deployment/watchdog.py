@@ -54,16 +54,15 @@ _XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)[,.]? ?(.*)")
 
 # Xids after which no context on the GPU goes on, by what NVIDIA's catalogue asks for at once ("Resolution Bucket (Immediate
 # Action)", https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html). Not here is what kills the context of one
-# application by that application's own fault (13, 31, 43, 45, 68: the same that NVIDIA's k8s-device-plugin leaves alone; the
-# engine then ends itself), what is for information (63, 92, 154), and NVLink's (74, 144 to 150), whose lines only an expert
-# can read: an engine that it stops is found by the probe.
+# application alone (13, 31, 43, 45, 68: the same that NVIDIA's k8s-device-plugin leaves alone; and 94, a contained memory error;
+# the engine then ends itself, and others on the card go on), what is for information (63, 92, 154), and NVLink's (74, 144 to
+# 150), whose lines only an expert can read: an engine that it stops is found by the probe.
 _RESET = "NVIDIA asks for a reset of the GPU (nvidia-smi --gpu-reset) when it comes back"
 FATAL_XIDS: t.Dict[int, t.Tuple[str, str]] = {
     46: ("GPU stopped processing", _RESET),
     48: ("double bit ECC error", _RESET),
     62: ("PMU halted", _RESET),
     64: ("row remapping failed", _RESET),
-    94: ("contained memory error", "NVIDIA asks for a restart of the application"),
     95: ("uncontained memory error", _RESET),
     109: ("context switch timeout", _RESET),
     110: ("security fault", _RESET),
@@ -94,7 +93,8 @@ _HELPLESS = {
 VERDICTS = ("ok", "busy", "starting", "stopping", "stopped", "failed", "driver_changed", "xid", "cpu_fallback", "unhealthy", "hung")
 VERDICTS += tuple(_HELPLESS)
 
-EXIT_FINE, EXIT_TROUBLE, EXIT_HELPLESS, EXIT_MISCONFIGURED, EXIT_OWN = 0, 1, 2, 3, 4
+# (Not 1: so Python itself ends when a program is broken.)
+EXIT_FINE, EXIT_TROUBLE, EXIT_HELPLESS, EXIT_MISCONFIGURED, EXIT_OWN = 0, 10, 2, 3, 4
 
 
 def config(given: t.Mapping[str, t.Any]) -> Dict:
@@ -167,7 +167,7 @@ class _Judge:
         self.settings, self.look, self.now = settings, look, now
         self.state: Dict = dict(
             {"engine": "", "ready": False, "failing": 0, "driver": None, "kernel_seen": 0.0, "fatal": None, "signs": None,
-             "restarts": [], "given_up": False, "said": None},
+             "restarts": [], "given_up": False, "said": None, "settled": None},
             **copy.deepcopy(dict(state)),
         )  # fmt: skip
         self.unit: t.Mapping[str, t.Any] = look["unit"]
@@ -194,6 +194,9 @@ class _Judge:
         if unit["active_state"] == "failed":
             if unit["file_state"] in ("disabled", "masked", "masked-runtime"):
                 return self._left_alone("stopped", "it is failed, and %s" % unit["file_state"])
+            if unit["restart"] in ("always", "on-failure") and unit["restarts"] < unit["start_limit"] - 1:
+                # systemd starts such a unit again by itself, until its limit. It did not: somebody stopped it, who had to wait.
+                return self._left_alone("stopped", "it was stopped, and did not end well (%s)" % unit["result"])
             self.state["failing"] = 0
             return self._restart("failed", "systemd has given it up, result %s" % unit["result"])
         if unit["active_state"] == "inactive":
@@ -271,6 +274,8 @@ class _Judge:
     def _endpoint(self, endpoint: t.Mapping[str, t.Any]) -> Decision:
         self.state["signs"] = endpoint["signs"]
         verdict, detail = endpoint["verdict"], endpoint["detail"]
+        if verdict not in _ALIVE and self._is_ahead():
+            return Decision("starting", detail, self.state)
         if verdict in _MISCONFIGURED:
             return self._helpless("misconfigured", detail)
         if verdict in _ALIVE:
@@ -281,7 +286,7 @@ class _Judge:
             if endpoint.get("on_cpu"):
                 self.state["ready"] = True
                 return self._again("cpu_fallback", endpoint["on_cpu"])
-            self.state.update(ready=True, failing=0, given_up=False)
+            self.state.update(ready=True, failing=0, given_up=False, settled=self.unit["changed_at"])
             return Decision("ok" if verdict == "ok" else "busy", detail, self.state)
         if not self._is_expected_ready():
             return Decision("starting", detail, self.state)
@@ -292,6 +297,12 @@ class _Judge:
     def _is_expected_ready(self) -> bool:
         """It was ready since it started, or has had the time to become so."""
         return self.state["ready"] or self.now - (self.unit["started_at"] or self.now) > self.settings["start_s"]
+
+    def _is_ahead(self) -> bool:
+        """Its unit was written after this watch, which then may not know its GPUs and its address: who changed the one is about
+        to change the other. Until all was well once, or for an hour."""
+        changed = self.unit["changed_at"]
+        return self.unit["ahead"] and changed != self.state["settled"] and 0 <= self.now - changed < HOUR_S
 
     def _owner(self) -> str:
         return "container %s" % self.settings["container"] if self.settings["container"] else self.settings["unit"]
@@ -309,6 +320,8 @@ class _Judge:
 
     def _again(self, verdict: str, reason: str) -> Decision:
         """What may be a moment's weakness: only several looks in a row count."""
+        if self._is_ahead():
+            return Decision("starting", reason, self.state)
         self.state["failing"] += 1
         seen, wanted = self.state["failing"], int(self.settings["failures"])
         if seen < wanted:

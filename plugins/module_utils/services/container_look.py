@@ -161,7 +161,8 @@ def _docker(images: t.Sequence[str], pid: int) -> Dict:
         for entry in daemon.ask("/containers/json"):
             one = daemon.ask("/containers/%s/json" % entry["Id"])
             if one is not None:
-                containers.append({"name": one["Name"].lstrip("/"), "gpu": gpu_of_docker(one)})
+                removed = bool((one.get("HostConfig") or {}).get("AutoRemove"))
+                containers.append({"name": one["Name"].lstrip("/"), "gpu": gpu_of_docker(one), "auto_remove": removed})
         there = [image for image in images if daemon.ask("/images/%s/json" % image) is not None]
     except (OSError, ValueError, http.client.HTTPException) as error:
         return {"arguments": arguments, "problem": str(error)}

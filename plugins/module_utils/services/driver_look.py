@@ -161,8 +161,7 @@ def _components(root: str) -> t.List[str]:
     """The components of the archive that apt's sources name."""
     found: t.Set[str] = set()
     for path in _apt_files(root):
-        text = _text(path) or ""
-        for line in text.splitlines():
+        for line in _enabled(_text(path) or "").splitlines():
             plain = re.sub(r"\[[^\]]*\]", "", line.strip())
             match = re.match(r"^(?:deb\s+\S+\s+\S+|Components:)\s+(.+)$", plain)
             found.update(match.group(1).split() if match else ())
@@ -178,18 +177,24 @@ def _apt_files(root: str) -> t.List[str]:
 def _repositories(root: str) -> t.List[t.Dict[str, str]]:
     found = []
     for path in _apt_files(root):
-        for line in (_text(path) or "").splitlines():
+        for line in _enabled(_text(path) or "").splitlines():
             match = re.match(r"^(?:deb\s+(?:\[[^\]]*\]\s*)?|URIs:\s*)(\S+)", line.strip())
             if match:
                 found.append({"path": "/" + os.path.relpath(path, root), "name": "", "uri": match.group(1)})
     for path in sorted(glob.glob(_at(root, "etc/yum.repos.d/*.repo"))):
         name = ""
-        for line in (_text(path) or "").splitlines():
+        for line in _enabled(re.sub(r"(?m)^\[", "\n[", _text(path) or "")).splitlines():
             section, address = re.match(r"^\[(.+)\]", line), re.match(r"^(?:baseurl|metalink|mirrorlist)\s*=\s*(\S+)", line)
             name = section.group(1) if section else name
             if address:
                 found.append({"path": "/" + os.path.relpath(path, root), "name": name, "uri": address.group(1)})
     return found
+
+
+def _enabled(text: str) -> str:
+    """Without the stanzas, or sections, that are switched off."""
+    off = re.compile(r"(?im)^enabled\s*[:=]\s*(no|false|0)\s*$")
+    return "\n\n".join(stanza for stanza in re.split(r"\n\s*\n", text) if not off.search(stanza))
 
 
 def _fingerprints(path: str) -> t.List[str]:
@@ -200,9 +205,12 @@ def _fingerprints(path: str) -> t.List[str]:
 
 
 def _initramfs(root: str, release: str, blacklist: str) -> t.Dict[str, t.Any]:
-    """Whether the running kernel's image is older than the blacklist of nouveau, and what makes it anew."""
-    commands = (("update-initramfs", ["update-initramfs", "-u", "-k", release]), ("dracut", ["dracut", "--force"]))
-    found = next((argv for program, argv in commands if command.find(program)), [])
+    """Whether the running kernel's image is older than the blacklist of nouveau, and what makes all of them anew.
+
+    All: the next boot may be one into a newer kernel.
+    """
+    commands = (["update-initramfs", "-u", "-k", "all"], ["dracut", "--force", "--regenerate-all"])
+    found = next((argv for argv in commands if command.find(argv[0])), [])
     images = [_at(root, "boot/%s" % (name % release)) for name in ("initrd.img-%s", "initramfs-%s.img")]
     times = [os.stat(path).st_mtime for path in images if os.path.exists(path)]
     listed = _at(root, blacklist)

@@ -4,12 +4,13 @@
 
 """An image in a container engine of this host, known by what it is and not by a name that may point elsewhere tomorrow.
 
-What was brought is recorded, one file for each image::
+What was brought is recorded, one file for each image and each way it was asked for::
 
-    <records>/<engine>-<id>.json    {"schema", "engine", "id", "reference", "name", "proven",
-                                     "archive": {"path", "size", "mtime_ns", "inode", "sha256"}}
+    <records>/<engine>-<id>-<hash of name and archive>.json
+        {"schema", "engine", "id", "reference", "name", "proven", "ours", "archive": {"path", "size", "mtime_ns", "inode", "sha256"}}
 
-so that a second run asks the engine whether it still has the image, and nobody else. ``proven`` is one that has served.
+so that a second run asks the engine whether it still has the image, and nobody else. ``proven`` is one that has served, ``ours``
+one that was not there before.
 """
 
 from __future__ import annotations
@@ -155,6 +156,7 @@ class Images:
 
     def pull(self, params: Params) -> t.Dict[str, t.Any]:
         wanted = _wanted(params)
+        before = self._inspect(wanted)
         self._do(["pull", "--quiet", wanted], "%s could not be pulled" % wanted)
         image = self._inspect(wanted)
         if image is None:
@@ -163,7 +165,8 @@ class Images:
         digests = [one for one in image.get("RepoDigests") or [] if untagged(one) == repository]
         reference = wanted if "@" in wanted else digests[0] if digests else _bare(image["Id"])
         found = self._found(image, reference)
-        self._record(found, wanted, None)
+        known = any(record["id"] == found["id"] and record["ours"] for record in self._recorded())
+        self._record(found, wanted, None, known or before is None or before["Id"] != image["Id"])
         return found
 
     def load(self, params: Params) -> t.Dict[str, t.Any]:
@@ -184,7 +187,7 @@ class Images:
         if image is None:
             raise GpufleetError("%s loaded %s and does not know it" % (self.engine, names[0]))
         found = self._found(image, _bare(image["Id"]))
-        self._record(found, names[0], dict(stat, sha256=digest))
+        self._record(found, names[0], dict(stat, sha256=digest), True)
         return found
 
     def _id(self, name: str) -> str:
@@ -197,14 +200,18 @@ class Images:
             raise GpufleetError("%s: %s" % (problem, (error or out).strip().splitlines()[-1] if error or out else code))
         return out
 
-    def _record(self, found: t.Mapping[str, t.Any], name: str, archive: t.Optional[t.Mapping[str, t.Any]]) -> None:
+    def _record(
+        self, found: t.Mapping[str, t.Any], name: str, archive: t.Optional[t.Mapping[str, t.Any]], ours: bool
+    ) -> None:
         self._write({
             "schema": SCHEMA, "engine": self.engine, "id": found["id"], "reference": found["reference"], "name": name,
-            "archive": dict(archive) if archive else None, "proven": False,
+            "archive": dict(archive) if archive else None, "proven": False, "ours": ours,
         })  # fmt: skip
 
     def _path(self, record: t.Mapping[str, t.Any]) -> str:
-        return os.path.join(self.records, "%s-%s.json" % (self.engine, record["id"]))
+        asked = "%s %s" % (record["name"], (record["archive"] or {}).get("path", ""))
+        number = hashlib.sha256(asked.encode()).hexdigest()[:12]
+        return os.path.join(self.records, "%s-%s-%s.json" % (self.engine, record["id"], number))
 
     def _write(self, record: t.Mapping[str, t.Any]) -> None:
         os.makedirs(self.records, mode=0o755, exist_ok=True)
@@ -220,25 +227,30 @@ class Images:
     def prune(self, params: Params, check_mode: bool) -> t.Dict[str, t.Any]:
         """Remove what this module brought and nothing needs, but for ``keep`` of them: those that worked first, then the newest."""
         used, proven = _texts(params["used_by"]), _texts(params["proven_by"])
-        unused = []
+        images: t.Dict[str, t.List[t.Dict[str, t.Any]]] = {}
         for record in self._recorded():
+            images.setdefault(record["id"], []).append(record)
             if _names(proven, record) and not record["proven"]:
                 record["proven"] = True
                 if not check_mode:
                     self._write(record)
-            if not _names(used + proven, record):
-                unused.append(record)
+        unused = [
+            records for records in images.values()
+            if records[0]["ours"] and not any(_names(used + proven, record) for record in records)
+        ]  # fmt: skip
         actions = []
-        for record in sorted(unused, key=lambda one: not one["proven"])[params["keep"]:]:
-            there = self._inspect(record["id"]) is not None
-            if there and self._do(["ps", "--all", "--quiet", "--filter", "ancestor=" + record["id"]], "no list of containers"):
+        for records in sorted(unused, key=lambda one: not any(record["proven"] for record in one))[params["keep"]:]:
+            number, name = records[0]["id"], records[0]["name"]
+            there = self._inspect(number) is not None
+            if there and self._do(["ps", "--all", "--quiet", "--filter", "ancestor=" + number], "no list of containers"):
                 continue  # somebody else runs it
-            actions.append("remove %s" % record["name"])
+            actions.append("remove %s" % name)
             if check_mode:
                 continue
             if there:  # by force, for it may have several names
-                self._do(["image", "rm", "--force", record["id"]], "%s could not be removed" % record["name"])
-            os.unlink(self._path(record))
+                self._do(["image", "rm", "--force", number], "%s could not be removed" % name)
+            for record in records:
+                os.unlink(self._path(record))
         return {"changed": bool(actions), "actions": actions, "id": None, "reference": None, "size_bytes": None}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
+import time
 import typing as t
 
 from ..errors import GpufleetError
@@ -18,7 +19,7 @@ Line = t.Tuple[float, str]
 
 JOURNAL = "journal"
 MOST_BYTES = 1024 * 1024  # of the end of a file
-_UNIX = re.compile(r"(\d+\.\d+) ")
+_MONOTONIC = re.compile(r"\[ *(\d+\.\d+)\] ")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\s")
 _SYSLOG = re.compile(r"([A-Z][a-z]{2}) +(\d+) (\d\d):(\d\d):(\d\d) ")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -31,15 +32,17 @@ def read(source: str, since: float, now: float, timeout: float) -> t.List[Line]:
 
 
 def _journal(since: float, timeout: float) -> t.Iterator[Line]:
-    argv = ["journalctl", "--dmesg", "--since=@%d" % since, "--output=short-unix", "--no-pager", "--quiet"]
+    # By the clock that nobody sets: the other may have been wrong when a line was written.
+    argv = ["journalctl", "--dmesg", "--since=@%d" % since, "--output=short-monotonic", "--no-pager", "--quiet"]
     try:
         said = command.run(argv, timeout)
     except (OSError, command.TimedOut) as error:
         raise GpufleetError("journalctl: %s" % error) from None
+    booted = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
     for line in said.stdout.splitlines():
-        match = _UNIX.match(line)
+        match = _MONOTONIC.match(line)
         if match:
-            yield float(match.group(1)), line[match.end() :]
+            yield booted + float(match.group(1)), line[match.end() :]
 
 
 def _file(path: str, now: float) -> t.Iterator[Line]:

@@ -24,21 +24,30 @@ Dict = t.Dict[str, t.Any]
 
 _PROPERTIES = (
     "LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "InvocationID", "ExecMainStartTimestampMonotonic",
-    "ActiveEnterTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic", "Restart", "NRestarts", "StartLimitBurst", "FragmentPath", "SourcePath", "DropInPaths",
 )  # fmt: skip
 # Opened by a process of its own: a driver that hangs keeps who opens its device.
 _OPEN = 'for node; do if true <>"$node"; then echo "ok $node"; fi; done'
+HANGS = "the driver hangs"
 SETTLE_S = 0.3  # the engine counts a token a moment after it sent it
 
 
-def unit(name: str, runner: systemd_unit.Runner = systemd_unit.run) -> Dict:
+def unit(name: str, watch_written_at: float, runner: systemd_unit.Runner = systemd_unit.run) -> Dict:
     text = runner(["systemctl", "show", name, "--property=" + ",".join(_PROPERTIES)])
     shown = dict.fromkeys(_PROPERTIES, "")
     shown.update(line.split("=", 1) for line in text.splitlines() if "=" in line)
     # (A container's unit may have no main process.)
     monotonic = int(shown["ExecMainStartTimestampMonotonic"] or 0) or int(shown["ActiveEnterTimestampMonotonic"] or 0)
     started_at = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + monotonic / 1e6 if monotonic else None
+    # (What a generator wrote at boot, or at the last daemon-reload, says nothing: its source does.)
+    files = [shown["SourcePath"] or shown["FragmentPath"], *shown["DropInPaths"].split()]
+    changed_at = max([os.stat(path).st_mtime for path in files if path and os.path.exists(path)], default=0.0)
     return {
+        "changed_at": changed_at,
+        "ahead": changed_at > watch_written_at,
+        "restart": shown["Restart"],
+        "restarts": int(shown["NRestarts"] or 0),
+        "start_limit": int(shown["StartLimitBurst"] or 0),
         "load_state": shown["LoadState"],
         "active_state": shown["ActiveState"],
         "sub_state": shown["SubState"],
@@ -59,13 +68,20 @@ def nodes(paths: t.Sequence[str], pci_addresses: t.Sequence[str], timeout: float
     try:
         said = command.run(["/bin/sh", "-c", _OPEN, "sh"] + there, timeout)
     except command.TimedOut as error:
-        return dict(problems, **{path: "%s: the driver hangs" % error for path in there})
+        return dict(problems, **{path: "%s: %s" % (error, HANGS) for path in there})
     opened = [line[3:] for line in said.stdout.splitlines() if line.startswith("ok ")]
     for path in there:
         if path not in opened:
             words = [line for line in said.stderr.splitlines() if path in line]
             problems[path] = words[0].rpartition(": ")[2] if words else "it cannot be opened"
     return problems
+
+
+def hangs(seen: t.Mapping[str, t.Any]) -> bool:
+    """Whether what ``nodes`` or ``gpus`` returned says that the driver does not come back."""
+    if "failed" in seen:
+        return bool(seen["failed"]) and seen["failed"]["kind"] == "hung"
+    return any(problem.endswith(HANGS) for problem in seen.values())
 
 
 def _node_of(address: str, root: str) -> t.Optional[str]:

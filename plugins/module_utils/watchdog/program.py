@@ -7,7 +7,7 @@
     python3 -m gpufleet.watchdog.program NAME [--look]
 
 NAME is that of a file in /etc/gpufleet/watchdog, without its .json. With --look it prints what it sees and would do, and does
-nothing. It ends with 0 when nothing is wrong; 1 when something is, and a restart is the remedy; 2 when a restart cannot
+nothing. It ends with 0 when nothing is wrong; 10 when something is, and a restart is the remedy; 2 when a restart cannot
 help, or was tried too often; 3 when the watch itself is configured wrongly; 4 when it could not look.
 """
 
@@ -29,15 +29,16 @@ from . import journal, look
 CONFIG_PATH = "/etc/gpufleet/watchdog"
 STATE_PATH = "/run/gpufleet/watchdog"
 COMMAND_S = 20.0  # for each of the commands that are asked
+HANG_S = 600.0  # who asks a driver that hangs may wait for ever, be it killed: so it is not asked at every look
 
 Dict = t.Dict[str, t.Any]
 
 
 def stages(settings: t.Mapping[str, t.Any], seen: Dict, state: t.Mapping[str, t.Any]) -> t.Iterator[t.Tuple[str, t.Any]]:
     """What there is to look at, one after another."""
-    yield "unit", look.unit(settings["unit"])
+    yield "unit", look.unit(settings["unit"], settings["written_at"])
     if settings["nodes"] or settings["pci_addresses"]:
-        yield "nodes", look.nodes(settings["nodes"], settings["pci_addresses"], COMMAND_S)
+        yield "nodes", _hung(state, "nodes") or look.nodes(settings["nodes"], settings["pci_addresses"], COMMAND_S)
     if settings["kernel_module"]:
         yield "driver", look.driver(settings["kernel_module"], settings["sysfs_path"])
     if settings["kernel_log"]:
@@ -45,8 +46,22 @@ def stages(settings: t.Mapping[str, t.Any], seen: Dict, state: t.Mapping[str, t.
         since = max(started, state.get("kernel_seen", 0.0) if state.get("engine") == seen["unit"]["invocation"] else started)
         yield "kernel", look.kernel(settings["kernel_log"], since, time.time(), COMMAND_S)
     if settings["devices"] and settings["engine"] != "ollama":
-        yield "gpus", look.gpus(settings, COMMAND_S)
+        yield "gpus", _hung(state, "gpus") or look.gpus(settings, COMMAND_S)
     yield "endpoint", look.endpoint(settings, state.get("signs") if state.get("engine") == seen["unit"]["invocation"] else None)
+
+
+def _hung(state: t.Mapping[str, t.Any], stage: str) -> t.Optional[Dict]:
+    """What was seen at this stage when the driver last hung, not long ago."""
+    hang = state.get("hang") or {}
+    return hang["seen"] if hang.get("stage") == stage and 0 <= time.time() - hang["at"] < HANG_S else None
+
+
+def _remember_hang(seen: t.Mapping[str, t.Any], before: t.Mapping[str, t.Any]) -> t.Optional[Dict]:
+    for stage in ("nodes", "gpus"):
+        if stage in seen and look.hangs(seen[stage]):
+            old = before.get("hang") or {}
+            return old if seen[stage] is old.get("seen") else {"stage": stage, "at": time.time(), "seen": seen[stage]}
+    return None
 
 
 def examine(settings: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any]) -> t.Tuple[Dict, watchdog.Decision]:
@@ -59,10 +74,11 @@ def examine(settings: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any]) -> t.
             break
     if decision.exit_code != watchdog.EXIT_FINE:
         # Stopped or started by somebody while this looked: what was seen of it then is no trouble.
-        now = look.unit(settings["unit"])
+        now = look.unit(settings["unit"], settings["written_at"])
         if any(now[name] != seen["unit"][name] for name in ("active_state", "invocation")):
             seen = {"unit": now}
             decision = watchdog.decide(settings, seen, state, time.time())
+    decision.state["hang"] = _remember_hang(seen, state)
     return seen, decision
 
 
@@ -101,7 +117,8 @@ def write_state(path: str, state: t.Mapping[str, t.Any]) -> None:
 def run(name: str, only_look: bool, config_path: str = CONFIG_PATH, state_path: str = STATE_PATH) -> int:
     unit = name
     try:
-        settings = watchdog.config(read_json(os.path.join(config_path, name + ".json")))
+        path = os.path.join(config_path, name + ".json")
+        settings = dict(watchdog.config(read_json(path)), written_at=os.stat(path).st_mtime)
         unit = settings["unit"]
         state_file = os.path.join(state_path, name + ".json")
         seen, decision = examine(settings, read_state(state_file))
@@ -113,8 +130,9 @@ def run(name: str, only_look: bool, config_path: str = CONFIG_PATH, state_path: 
         write_state(state_file, decision.state)
         if decision.action == "restart":
             restart(unit, seen["unit"])
-    except (GpufleetError, OSError, ValueError) as error:
-        text = "%s: this watch could not do its work: %s" % (unit, error)
+    except Exception as error:  # pylint: disable=broad-exception-caught
+        # Whatever it is: nobody watches, and that has to be said.
+        text = "%s: this watch could not do its work: %s" % (unit, error if str(error) else type(error).__name__)
         journal.say(text, 3, unit, {"GPUFLEET_VERDICT": "no_look"})
         journal.status(text)
         return watchdog.EXIT_OWN

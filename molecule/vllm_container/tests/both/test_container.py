@@ -23,7 +23,7 @@ def test_the_container_is_shut_in(host):
     assert host.inside("canary", "sh", "-c", "grep NoNewPrivs /proc/1/status").stdout.split() == ["NoNewPrivs:", "1"]
     model = next(mount for mount in shown["Mounts"] if "/models/" in mount["Source"])
     assert model["RW"] is False
-    for place in ("/x", "/opt/x", model["Destination"] + "/x", "/run/secrets/x"):
+    for place in ("/x", "/opt/x", model["Destination"] + "/x", "/run/gpufleet/secrets/x"):
         assert "Read-only file system" in host.inside("canary", "sh", "-c", "echo > " + place).stderr
     assert host.inside("canary", "sh", "-c", "echo > /var/cache/gpufleet/vllm/canary/x && rm /var/cache/gpufleet/vllm/canary/x").rc == 0
     # (The published port is a process of the engine's, or a rule of the firewall: the address is what counts.)

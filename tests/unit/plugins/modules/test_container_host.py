@@ -79,7 +79,8 @@ def test_docker(daemon):
     found = container_look._docker(["docker.io/library/a:1", "docker.io/library/b:1"], 0)
     assert found["version"] == "26.1.5+dfsg1" and found["images"] == ["docker.io/library/a:1"]
     # One that ended in between is none.
-    assert found["containers"] == [{"name": "chat", "gpu": "cdi"}, {"name": "web", "gpu": ""}]
+    assert found["containers"] == [
+        {"name": "chat", "gpu": "cdi", "auto_remove": False}, {"name": "web", "gpu": "", "auto_remove": False}]  # fmt: skip
     assert found["info"]["cdi_spec_dirs"] == ["/etc/cdi"] and found["info"]["runtimes"] == ["nvidia", "runc"]
     assert found["info"]["live_restore"] and found["info"]["proxies"] and found["info"]["insecure"] == []
     assert "SECRET" not in json.dumps(found)

@@ -177,6 +177,21 @@ def test_one_that_worked_stays_longer_and_one_that_runs_stays(host, tmp_path):
     assert host(**wish)["actions"] == ["remove localhost/vllm:1"]
 
 
+def test_two_archives_of_one_image(host, tmp_path):
+    first, second = (archive(tmp_path / name, "localhost/vllm:1") for name in ("a", "b"))
+    number = host(archive=first)["id"]
+    assert host(archive=second)["id"] == number
+    assert not host(archive=first)["changed"] and not host(archive=second)["changed"]
+    wish = {"state": "pruned", "used_by": [], "keep": 0}
+    assert host(**wish)["actions"] == ["remove localhost/vllm:1"] and host.engine.store == {} and os.listdir(host.records) == []
+
+
+def test_what_was_there_before_is_not_ours(host):
+    host.engine.add(OLD, [NAME + ":v1"], [NAME + "@" + OLD])
+    assert host(name=NAME + ":v1")["changed"]
+    assert host(state="pruned", used_by=[], keep=0)["actions"] == []
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

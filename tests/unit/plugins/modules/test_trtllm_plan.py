@@ -88,12 +88,12 @@ COMMON = {"name": "nvcr.io/x:{version}", "digest": "sha256:a", "archive": "", "s
     ("own", "common", "expected"),
     [
         ({}, {}, {"name": "nvcr.io/x:1.2.1", "digest": "sha256:a"}),
-        ({"image": "other:1"}, {}, {"name": "other:1", "digest": "sha256:a"}),
+        ({"image": "other:1"}, {}, {"name": "other:1", "digest": ""}),
         ({"image": "other:1", "image_digest": "sha256:b"}, {}, {"name": "other:1", "digest": "sha256:b"}),
         ({}, {"archive": "/all.tar", "sha256": "1"}, {"archive": "/all.tar", "sha256": "1"}),
-        ({"image_archive": "/own.tar"}, {"archive": "/all.tar", "sha256": "1"}, {"archive": "/own.tar", "sha256": "1"}),
+        ({"image_archive": "/own.tar"}, {"archive": "/all.tar", "sha256": "1"}, {"archive": "/own.tar", "sha256": ""}),
         ({"image_archive": "/own.tar", "image_archive_sha256": "2"}, {}, {"archive": "/own.tar", "sha256": "2"}),
-        ({"image": "other:1"}, {"archive": "/all.tar"}, {"name": "other:1", "digest": "sha256:a"}),
+        ({"image": "other:{tag}"}, {"archive": "/all.tar"}, {"name": "other:{tag}", "digest": ""}),
     ],
 )
 def test_instance_image(own, common, expected):

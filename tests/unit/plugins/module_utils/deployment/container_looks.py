@@ -106,7 +106,7 @@ def docker(version="26.1.5", containers=(), text=None, **info):
         "cli": True,
         "images": [],
         "arguments": ["-H", "fd://"],
-        "containers": [{"name": name, "gpu": gpu} for name, gpu in containers],
+        "containers": [{"name": name, "gpu": gpu, "auto_remove": False} for name, gpu in containers],
         "info": dict(INFO, **info),
     }
 

@@ -52,7 +52,7 @@ def test_what_holds_of_every_kind(kind):
     assert "Restart=always" in text and "TimeoutStopSec=90" in text and "WantedBy=multi-user.target" in text
     # A key goes from a file that root reads to one in memory that the user reads, and is in no argument.
     assert "-m 0400 -o vllm -g models /etc/gpufleet/vllm/chat.key /run/gpufleet-secrets/vllm-chat/VLLM_API_KEY" in text
-    assert "/run/gpufleet-secrets/vllm-chat:/run/secrets:ro" in text
+    assert "/run/gpufleet-secrets/vllm-chat:/run/gpufleet/secrets:ro" in text
     assert "nvidia" not in text and "memlock" not in text
 
 
@@ -76,7 +76,7 @@ def test_a_network_and_a_name_in_it(kind):
 def test_limits_and_an_image_that_has_to_write(kind):
     text = container_unit.text(service(memory="64g", cpus="8", pids="4096", read_only=False, secrets={}), kind)
     assert "--memory=64g --cpus=8 --pids-limit=4096" in text
-    assert "read-only" not in text and "tmpfs" not in text and "/run/secrets" not in text
+    assert "read-only" not in text and "tmpfs" not in text and "/run/gpufleet/secrets" not in text
 
 
 def test_words_survive_systemd():
@@ -86,7 +86,9 @@ def test_words_survive_systemd():
     assert start.endswith('--entrypoint=/bin/sh %s /run/gpufleet/start 0077 vllm serve "/srv/models/a b" --port 8000' % DIGEST)
     text = container_unit.text(service(), "quadlet")
     assert line(text, "Exec=") == 'Exec=/run/gpufleet/start 0077 vllm serve "/srv/models/a b" --port 8000'
-    assert 'Environment="PRICE=5 $ or 10 %%"' in text
+    # (Quadlet hands these on as they are, quotes and all but for volumes and variables: so those come this way.)
+    assert '"--env=PRICE=5 $$ or 10 %%"' in line(text, "PodmanArgs=")
+    assert '"--volume=/srv/models/a b:/srv/models/a b:ro"' in line(text, "PodmanArgs=") and "--stop-timeout=85 " in text
 
 
 def test_places():
@@ -101,7 +103,7 @@ def test_compose_states_the_same():
     assert one["image"] == DIGEST and one["user"] == "997:996" and one["cap_drop"] == ["ALL"] and one["mem_limit"] == "64g"
     assert one["entrypoint"][:4] == ["/bin/sh", "/run/gpufleet/start", "0077", "vllm"]
     assert one["environment"]["PRICE"] == "5 $$ or 10 %"
-    assert "/etc/gpufleet/vllm/chat.key:/run/secrets/VLLM_API_KEY:ro" in one["volumes"]
+    assert "/etc/gpufleet/vllm/chat.key:/run/gpufleet/secrets/VLLM_API_KEY:ro" in one["volumes"]
     assert one["devices"] == ["nvidia.com/gpu=GPU-1"]
 
 

@@ -244,6 +244,9 @@ def test_sources_of_a_repository():
         "Architectures: amd64",
         "Signed-By: /etc/apt/keyrings/gpufleet-nvidia-driver.asc",
     ]
+    assert "component contrib" in " ".join(decision["reasons"])
+    with_contrib = nvidia_driver.decide(*host("debian13", "H100", components=["main", "contrib"]), YES)
+    assert "contrib" not in " ".join(with_contrib["reasons"])
     assert decision["repository"]["key_url"].endswith("/debian13/x86_64/8793F200.pub")
     arm = nvidia_driver.decide(*host("ubuntu24", "GH200", architecture="aarch64"), dict(YES, source="nvidia"))
     assert arm["repository"]["uri"].endswith("/ubuntu2404/sbsa/")

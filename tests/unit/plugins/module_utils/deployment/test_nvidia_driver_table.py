@@ -145,9 +145,18 @@ DECISIONS = {
         ["nvidia-driver-pinning-580", "linux-headers-6.12.57+deb13-amd64", "linux-headers-amd64", "nvidia-open"],
         CUDA % "debian13", False),
     "Debian 13, a mirror, offline": (
-        host("debian13", "H100"), dict(YES, offline=True, repository_url="https://mirror.example.com/cuda"), "install",
+        host("debian13", "H100", components=["contrib", "main"]),
+        dict(YES, offline=True, repository_url="https://mirror.example.com/cuda"), "install",
         ["nvidia-driver-pinning-580", "linux-headers-6.12.57+deb13-amd64", "linux-headers-amd64", "nvidia-open"],
         "https://mirror.example.com/cuda/debian13/x86_64/", False),
+    "Debian 13, nouveau's firmware is no driver": (
+        host("debian13", "H100", packages={"firmware-nvidia-graphics": package("20250410-2")}), YES, "install",
+        ["nvidia-driver-pinning-580", "linux-headers-6.12.57+deb13-amd64", "linux-headers-amd64", "nvidia-open"],
+        CUDA % "debian13", False),
+    "AlmaLinux 10, nouveau's firmware is no driver": (
+        host("alma10", "H100", packages={"nvidia-gpu-firmware": package("20250808-15.el10"), "epel-release": package("10")}, epel=True),
+        YES, "install",
+        ["python3-dnf-plugin-versionlock", "kernel-devel-6.12.0-124.el10.x86_64", "nvidia-open"], CUDA % "rhel10", False),
     "Debian 12, the host has the repository already": (
         host("debian12", "H100", repositories=[
             {"path": "/etc/apt/sources.list.d/cuda-debian12-x86_64.list", "name": "", "uri": CUDA % "debian12"}]),
@@ -200,6 +209,11 @@ DECISIONS = {
 
 # host, wishes, code, words of the message or the remedies
 REFUSALS = {
+    "somebody else's driver, new enough, does not answer at the moment": (
+        host("ubuntu24", "H100", bound="nvidia", packages={"nvidia-driver-580-server": package("580.95.05-0ubuntu1")},
+             module={"version": "580.95.05", "kind": "proprietary"}, libraries=["580.95.05"],
+             sources={"nvml": "no answer within 20 seconds", "nvidia_smi": "no answer within 20 seconds"}),
+        YES, "driver_fails", "run this again"),
     "absent, nothing allowed": (host("debian13", "H100"), {}, "driver_absent", "nvidia_driver_install: true"),
     "too old, nothing allowed": (
         host("debian12", "A100", driver="535.216.03"), {}, "driver_too_old",

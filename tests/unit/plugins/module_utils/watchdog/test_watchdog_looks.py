@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import time
 import socket
 import subprocess
 import sys
@@ -42,12 +43,51 @@ def settings(**given: t.Any) -> t.Dict[str, t.Any]:
 
 def test_a_unit() -> None:
     calls = []
-    seen = look.unit("x.service", lambda argv: calls.append(argv) or SHOWN % (5_000_000, 0))
+    seen = look.unit("x.service", 0, lambda argv: calls.append(argv) or SHOWN % (5_000_000, 0))
     assert calls[0][:3] == ["systemctl", "show", "x.service"]
     assert (seen["active_state"], seen["invocation"]) == ("active", "a55e7be4da2a4908a3561e4efc838845")
     assert seen["started_at"] > 0
-    assert look.unit("x.service", lambda argv: SHOWN % (0, 0))["started_at"] is None
-    assert look.unit("x.service", lambda argv: "LoadState=not-found\n")["load_state"] == "not-found"
+    assert look.unit("x.service", 0, lambda argv: SHOWN % (0, 0))["started_at"] is None
+    assert look.unit("x.service", 0, lambda argv: "LoadState=not-found\n")["load_state"] == "not-found"
+
+
+def test_a_unit_that_was_written_after_the_watch(tmp_path: Path) -> None:
+    fragment, source, drop_in = (tmp_path / name for name in ("generated.service", "x.container", "drop-in.conf"))
+    for number, path in enumerate((source, drop_in, fragment), 1):
+        path.write_text("")
+        os.utime(path, (number * 100, number * 100))
+    text = "FragmentPath=%s\nSourcePath=%s\nDropInPaths=%s\nRestart=always\nNRestarts=3\nStartLimitBurst=10\n" % (
+        fragment, source, drop_in)  # fmt: skip
+    seen = look.unit("x.service", 150, lambda argv: text)
+    assert (seen["changed_at"], seen["ahead"]) == (200, True)  # not what was generated at the last boot
+    assert look.unit("x.service", 250, lambda argv: text)["ahead"] is False
+    assert (seen["restart"], seen["restarts"], seen["start_limit"]) == ("always", 3, 10)
+
+
+def test_a_driver_that_hangs_is_not_asked_at_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = {"load_state": "loaded", "active_state": "active", "sub_state": "running", "file_state": "enabled", "result": "success",
+            "invocation": "one", "started_at": 1.0, "changed_at": 0.0, "ahead": False}  # fmt: skip
+    asked = []
+    monkeypatch.setattr(look, "unit", lambda name, written: unit)
+    hangs = {"failed": {"kind": "hung", "text": "no answer within 20 seconds"}, "rows": []}
+    monkeypatch.setattr(look, "gpus", lambda *_rest: asked.append(1) or hangs)
+    wanted, state = dict(settings(kernel_log="", kernel_module="", devices=["GPU-a"]), written_at=0.0), {}
+    for _look in range(3):
+        _seen, decision = program.examine(wanted, state)
+        state = json.loads(json.dumps(decision.state))
+        assert decision.verdict == "driver_failed"
+    assert len(asked) == 1
+    state["hang"]["at"] -= program.HANG_S
+    program.examine(wanted, state)
+    assert len(asked) == 2
+
+
+def test_the_kernels_journal_by_the_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, since_boot = time.time(), time.clock_gettime(time.CLOCK_MONOTONIC)
+    lines = "[%12.6f] lab kernel: NVRM: loading NVIDIA UNIX Open\n[%12.6f] lab kernel: usb\nnoise\n" % (since_boot - 30, since_boot - 5)
+    monkeypatch.setattr(kernel_log.command, "run", lambda argv, timeout: kernel_log.command.Result(0, lines, ""))
+    found = kernel_log.read("journal", now - 60, now, 5)
+    assert [round(at - now) for at, _line in found] == [-30] and "NVRM" in found[0][1]
 
 
 def test_device_files(tmp_path: Path) -> None:
@@ -178,10 +218,11 @@ def test_a_restart_honours_a_stop_in_between(state: str, calls: t.List[t.List[st
 ])  # fmt: skip
 def test_a_stop_while_it_looks_is_no_trouble(monkeypatch: pytest.MonkeyPatch, after: dict, verdict: str) -> None:
     unit = {"load_state": "loaded", "active_state": "active", "sub_state": "running", "file_state": "enabled", "result": "success",
-            "invocation": "one", "started_at": 1.0}  # fmt: skip
+            "invocation": "one", "started_at": 1.0, "changed_at": 0.0, "ahead": False, "restart": "always", "restarts": 0,
+            "start_limit": 5}  # fmt: skip
     seen = [dict(unit, **after), unit]
-    monkeypatch.setattr(look, "unit", lambda name: seen.pop())
-    _seen, decision = program.examine(settings(kernel_log="", kernel_module="", failures=1), {})
+    monkeypatch.setattr(look, "unit", lambda name, written: seen.pop())
+    _seen, decision = program.examine(dict(settings(kernel_log="", kernel_module="", failures=1), written_at=0.0), {})
     assert (decision.verdict, decision.action == "restart", seen) == (verdict, verdict == "unhealthy", [])
 
 
@@ -229,7 +270,7 @@ def test_the_program_runs_of_the_files_that_the_role_brings(tmp_path: Path) -> N
             )  # fmt: skip
             ends.append(process.returncode)
             said.append(process.stderr)
-    assert ends == [1, 1], said
+    assert ends == [10, 10], said
     assert "At 2 looks in a row it is restarted" in said[0] and "Restarted, 1 of at most 4" in said[1]
     assert (tmp_path / "calls").read_text().splitlines().count("try-restart --no-block x.service") == 1
     everything = "".join(said) + "".join(path.read_text() for path in tmp_path.glob("run/*")) + (tmp_path / "calls").read_text()
