@@ -22,7 +22,6 @@ import time
 import typing as t
 
 from ..deployment import watchdog
-from ..errors import GpufleetError
 from ..services import systemd_unit
 from . import journal, look
 

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import container_engine as engine
 from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import container_engine_podman as podman
+from ansible_collections.gpufleet.llm.plugins.module_utils.deployment import container_engine_restart
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.deployment import container_looks as looks
 
 OLD_DEBIAN = dict(looks.DEBIAN, version="12", codename="bookworm", name="Debian GNU/Linux 12 (bookworm)")
@@ -172,6 +173,13 @@ def test_a_restart_waits_for_containers_with_gpus():
     assert state["docker"]["waits"] and not state["docker"]["restart_now"]
     assert "container_engine_restart to true" in state["warnings"][0]
     assert docker_state(wanted={"log_max_size": "10m", "restart": True}, containers=[("chat", "cdi")])["docker"]["restart_now"]
+
+
+@pytest.mark.parametrize(("removed", "waits"), [(False, False), (True, True)])
+def test_live_restore_does_not_keep_what_a_unit_waits_for(removed, waits):
+    docker = {"info": {"live_restore": True}, "containers": [{"name": "vllm-chat", "gpu": "cdi", "auto_remove": removed}]}
+    found = container_engine_restart.decide(docker, False, "container_engine_restart", True)
+    assert (found["waits"], found["restart_now"]) == (waits, not waits)
 
 
 def test_a_note_newer_than_docker_is_a_restart_that_is_due():

@@ -164,3 +164,17 @@ def test_the_unit_as_its_package_wrote_it(tmp_path):
     assert seen["units"]["p.service"] == {
         "exists": True, "enabled": True, "active": True, "stale": False, "unread": False,
         "command": "/usr/bin/p --no-persistence-mode"}  # fmt: skip
+
+
+def test_what_is_switched_off_is_not_there(tmp_path):
+    plant(
+        r"""
+etc/os-release = ID=debian\nVERSION_ID="13"
+etc/apt/sources.list.d/a.sources = Types: deb\nURIs: http://on/\nSuites: /\n\nEnabled: no\nTypes: deb\nURIs: http://off/\nComponents: contrib
+etc/yum.repos.d/b.repo = [on]\nbaseurl=http://on.rpm\nenabled=1\n[epel]\nbaseurl=http://off.rpm\nenabled = 0\n[too]\nbaseurl=http://too.rpm
+""",
+        tmp_path,
+    )
+    seen = driver_look.look([], [], [], "/none", str(tmp_path), lambda argv: "")
+    assert [entry["uri"] for entry in seen["repositories"]] == ["http://on/", "http://on.rpm", "http://too.rpm"]
+    assert seen["epel"] is False and seen["components"] == []
