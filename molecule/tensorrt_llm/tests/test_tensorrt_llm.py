@@ -14,6 +14,7 @@ GPU = "GPU-bbbbbbbb-0000-0000-0000-000000000000"
 
 
 class Host(lab_host.Host):
+    journal = ("tensorrt-llm-*",)
     units = "tensorrt-llm-%s.service"
 
     def inspect(self):
@@ -46,14 +47,6 @@ def playbooks(request, host):
 @pytest.fixture(scope="module")
 def play(playbooks):
     return playbooks.run
-
-
-@pytest.fixture(autouse=True)
-def journal(request, host):
-    before = request.session.testsfailed
-    yield
-    if request.session.testsfailed > before:
-        print(host.run("journalctl --no-pager --lines 60 --unit 'tensorrt-llm-*'").stdout)
 
 
 def test_it_answers_under_its_name(host):
