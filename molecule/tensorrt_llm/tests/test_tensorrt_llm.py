@@ -82,6 +82,8 @@ def test_it_has_its_gpu_and_nothing_else(host):
     assert "CapEff:\t" + "0" * 16 in status and "NoNewPrivs:\t1" in status
     model = next(mount for mount in shown["Mounts"] if mount["Destination"] == "/models/chat")
     assert model["RW"] is False and model["Source"].startswith("/srv/models/")
+    more = next(mount for mount in shown["Mounts"] if mount["Destination"] == "/opt/stand-in")
+    assert more["RW"] is False and more["Source"] == "/opt/stand-in"
     published = next(iter(shown["NetworkSettings"]["Ports"].values()))
     assert [one["HostIp"] for one in published] == ["127.0.0.1"]
 
