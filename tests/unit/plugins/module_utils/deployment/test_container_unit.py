@@ -91,7 +91,10 @@ def test_words_survive_systemd():
     assert '"--volume=/srv/models/a b:/srv/models/a b:ro"' in line(text, "PodmanArgs=") and "--stop-timeout=85 " in text
 
 
-@pytest.mark.parametrize("host, port", [("localhost", "127.0.0.1:8000:8000"), ("0.0.0.0", "0.0.0.0:8000:8000"), ("::1", "[::1]:8000:8000")])
+@pytest.mark.parametrize(
+    "host, port",
+    [("localhost", "127.0.0.1:8000:8000"), ("0.0.0.0", "0.0.0.0:8000:8000"), ("::1", "[::1]:8000:8000")],
+)
 def test_addresses(host, port):
     one = service(publish=[{"host": host, "port": 8000}])
     assert "PublishPort=" + port in container_unit.text(one, "quadlet").splitlines()
