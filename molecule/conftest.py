@@ -37,3 +37,14 @@ def play(playbooks):
 @pytest.fixture(scope="module")
 def begin(playbooks):
     return playbooks.begin
+
+
+@pytest.fixture(autouse=True)
+def journal(request):
+    """After a test that failed, what the units of its host say."""
+    before = request.session.testsfailed
+    yield
+    host = request.node.funcargs.get("host")
+    units = getattr(host, "journal", ())
+    if units and request.session.testsfailed > before:
+        print(host.run("journalctl --no-pager --lines 100 %s" % " ".join("--unit '%s'" % unit for unit in units)).stdout)

@@ -29,6 +29,8 @@ class Host:
     """The host, with the questions that these tests ask it. ``units``: the instance's unit, with a %s for its name."""
 
     units = "%s.service"
+    #: Units whose journal is shown when a test fails.
+    journal = ()
 
     def __init__(self, name):
         self.name = name

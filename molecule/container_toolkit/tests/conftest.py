@@ -22,6 +22,7 @@ CARD = (
 
 
 class Host(lab_host.Host):
+    journal = ("docker", "nvidia-cdi-refresh")
     def versions(self):
         """Version and dpkg's selection of each of the four packages."""
         text = self.output("dpkg-query --show --showformat '${Package} ${Version} ${db:Status-Want}\n' '*nvidia-container*'")
@@ -67,11 +68,3 @@ class Host(lab_host.Host):
 @pytest.fixture(scope="module")
 def host(request):
     return Host("llm-" + request.path.parent.name)
-
-
-@pytest.fixture(autouse=True)
-def journal(request, host):
-    before = request.session.testsfailed
-    yield
-    if request.session.testsfailed > before:
-        print(host.run("journalctl --no-pager --lines 40 --unit docker --unit nvidia-cdi-refresh").stdout)

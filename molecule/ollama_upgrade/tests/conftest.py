@@ -40,6 +40,7 @@ print(json.dumps({"problems": problems, "models": models}))
 
 
 class Host(lab_host.Host):
+    journal = ("ollama.service",)
     def api(self, path, **body):
         words = ["--json", json.dumps(body)] if body else []
         words = ["curl", "--silent", "--fail-with-body", "--max-time", "20", *words, "http://127.0.0.1:11434/api/" + path]
@@ -97,11 +98,3 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if REAL and item.get_closest_marker("stand_in"):
             item.add_marker(pytest.mark.skip(reason="holds of the stand-in only, and OLLAMA_TEST_ARCHIVE is set"))
-
-
-@pytest.fixture(autouse=True)
-def journal(request, host):
-    before = request.session.testsfailed
-    yield
-    if request.session.testsfailed > before:
-        print(host.run("journalctl --no-pager --lines 60 --unit ollama.service").stdout)

@@ -14,6 +14,7 @@ GPU = "GPU-bbbbbbbb-0000-0000-0000-000000000000"
 
 
 class Host(lab_host.Host):
+    journal = ("tensorrt-llm-*",)
     units = "tensorrt-llm-%s.service"
 
     def inspect(self):
@@ -46,14 +47,6 @@ def playbooks(request, host):
 @pytest.fixture(scope="module")
 def play(playbooks):
     return playbooks.run
-
-
-@pytest.fixture(autouse=True)
-def journal(request, host):
-    before = request.session.testsfailed
-    yield
-    if request.session.testsfailed > before:
-        print(host.run("journalctl --no-pager --lines 60 --unit 'tensorrt-llm-*'").stdout)
 
 
 def test_it_answers_under_its_name(host):
@@ -89,6 +82,8 @@ def test_it_has_its_gpu_and_nothing_else(host):
     assert "CapEff:\t" + "0" * 16 in status and "NoNewPrivs:\t1" in status
     model = next(mount for mount in shown["Mounts"] if mount["Destination"] == "/models/chat")
     assert model["RW"] is False and model["Source"].startswith("/srv/models/")
+    more = next(mount for mount in shown["Mounts"] if mount["Destination"] == "/opt/stand-in")
+    assert more["RW"] is False and more["Source"] == "/opt/stand-in"
     published = next(iter(shown["NetworkSettings"]["Ports"].values()))
     assert [one["HostIp"] for one in published] == ["127.0.0.1"]
 

@@ -13,6 +13,7 @@ PORTS = {"canary": 8000, "two": 8001}
 
 
 class Host(lab_host.Host):
+    journal = ("vllm-*",)
     units = "vllm-%s.service"
 
     def __init__(self, name):
@@ -52,11 +53,3 @@ class Host(lab_host.Host):
 @pytest.fixture(scope="module", params=["llm-debian12", "llm-debian13"])
 def host(request):
     return Host(request.param)
-
-
-@pytest.fixture(autouse=True)
-def journal(request, host):
-    before = request.session.testsfailed
-    yield
-    if request.session.testsfailed > before:
-        print(host.run("journalctl --no-pager --lines 60 --unit 'vllm-*'").stdout)

@@ -10,6 +10,7 @@ import pytest
 
 
 class Host(lab_host.Host):
+    journal = ("vllm-*",)
     units = "vllm-%s.service"
 
     def curl(self, instance, path, *options):
@@ -33,11 +34,3 @@ class Host(lab_host.Host):
 @pytest.fixture(scope="module")
 def host(request):
     return Host("llm-" + request.path.parent.name)
-
-
-@pytest.fixture(autouse=True)
-def journal(request, host):
-    before = request.session.testsfailed
-    yield
-    if request.session.testsfailed > before:
-        print(host.run("journalctl --no-pager --lines 60 --unit 'vllm-*'").stdout)

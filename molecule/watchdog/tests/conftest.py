@@ -11,6 +11,7 @@ import pytest
 
 
 class Host(lab_host.Host):
+    journal = ("engine-*", "gpufleet-watchdog@*")
     units = "engine-%s.service"
 
     def now(self):
@@ -57,11 +58,3 @@ class Host(lab_host.Host):
 @pytest.fixture(scope="module")
 def host(request):
     return Host("llm-" + request.path.parent.name)
-
-
-@pytest.fixture(autouse=True)
-def journal(request, host):
-    before = request.session.testsfailed
-    yield
-    if request.session.testsfailed > before:
-        print(host.run("journalctl --no-pager --lines 120 --unit 'engine-*' --unit 'gpufleet-watchdog@*'").stdout)

@@ -17,7 +17,7 @@ A service is a dictionary::
     mounts        [{path, writable}], under the same name inside as on the host where there is no `inside`
     directories   [{path, mode}], of the user, made anew at every start (what lies in /run is gone after a boot)
     user, group   names on the host; uid, gid: their numbers, which are all that the container knows
-    publish       ["127.0.0.1:8000:8000"]; network, alias: a network of the engine's, and a name there that others may share
+    publish       [{host, port}]; network, alias: a network of the engine's, and a name there that others may share
     gpus          CDI names such as nvidia.com/gpu=GPU-...
     before        commands as one word list each, run on the host before the start; a failure of the first word "-" is none
     shm_size, memory, cpus, pids   limits as the engine takes them, or empty
@@ -124,7 +124,7 @@ def compose(services: t.Sequence[Service]) -> t.Dict[str, t.Any]:
             "environment": {name: _literal(value) for name, value in service["environment"].items()},
             "volumes": ["%s:%s%s" % (source, target, "" if writable else ":ro") for source, target, writable in mounts],
             "user": "%s:%s" % (service["uid"], service["gid"]),
-            "ports": list(service["publish"]),
+            "ports": _ports(service),
             "read_only": bool(service["read_only"]),
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges:true", "label:disable"],
@@ -185,7 +185,7 @@ def _service(service: Service, kind: str, start: str) -> str:
 
 def _container(service: Service) -> str:
     lines = ["ContainerName=" + service["name"], "Image=" + service["image"]]
-    lines += ["PublishPort=" + port for port in service["publish"]]
+    lines += ["PublishPort=" + port for port in _ports(service)]
     lines += ["User=%s" % service["uid"], "Group=%s" % service["gid"]]
     lines += ["DropCapability=all", "NoNewPrivileges=true", "SecurityLabelDisable=true"]
     lines += ["AddDevice=" + gpu for gpu in service["gpus"]]
@@ -207,13 +207,22 @@ def _options(service: Service) -> t.List[str]:
     # Where there is SELinux, it would keep a container from the GPUs and from files of the host that are not relabelled for it.
     # The models are not: services outside of containers read them too.
     found += ["--security-opt=no-new-privileges", "--security-opt=label=disable", *_limits(service)]
-    found += ["--publish=" + port for port in service["publish"]]
+    found += ["--publish=" + port for port in _ports(service)]
     if service["network"]:
         found += ["--network=" + service["network"], "--network-alias=" + service["alias"]]
     found += ["--device=" + gpu for gpu in service["gpus"]]
     found += [*_volumes(service), *_variables(service)]
     command = _command(service)
     return found + ["--entrypoint=" + command[0], service["image"], *command[1:]]
+
+
+def _ports(service: Service) -> t.List[str]:
+    """The engines take addresses, and no names."""
+    found = []
+    for one in service["publish"]:
+        host = {"localhost": "127.0.0.1"}.get(one["host"], one["host"])
+        found.append("%s:%s:%s" % ("[%s]" % host if ":" in host else host, one["port"], one["port"]))
+    return found
 
 
 def _volumes(service: Service) -> t.List[str]:

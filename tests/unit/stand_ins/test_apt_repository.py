@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import subprocess
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.software import openpgp
 from ansible_collections.gpufleet.llm.tests.stand_ins.packages import apt_repository
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("dpkg-deb", "gpg", "gpgv"))), reason="dpkg-deb, gpg and gpgv are Debian's and Ubuntu's"
-)
 TOOL = {
     "name": "tool", "version": "1:2.0-1", "depends": ["base (= 1)", "libc6"],
     "files": {"/usr/bin/tool": {"content": "#!/bin/sh\n", "mode": "0755"}, "/etc/tool.conf": "a = b\n"},

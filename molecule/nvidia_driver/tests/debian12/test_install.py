@@ -7,8 +7,9 @@ import json
 import time
 
 import pytest
-from lab_host import kill
+from lab_host import ROOT, kill
 
+PLAYBOOK = ROOT / "playbooks" / "nvidia_driver.yml"
 YES = {"nvidia_driver_install": True}
 RECORD = "/var/lib/gpufleet/nvidia_driver/driver.json"
 
@@ -99,12 +100,12 @@ def test_a_second_run_is_a_look(play, host, extra):
 
 
 def test_the_playbook_sees_every_card(playbooks, host):
-    run = playbooks.run(playbook="playbook.yml", **YES)
+    run = playbooks.run(playbook=PLAYBOOK, **YES)
     assert run.rc == 0, run.text
     assert run.changed == 0
     assert "See that the driver lists every card of the PCI bus" in run.text
     host.output("cd /sys/bus/pci/devices && mkdir 0000:62:00.0 && cd 0000:61:00.0 && cp vendor device class ../0000:62:00.0/")
-    run = playbooks.run(playbook="playbook.yml", **YES)
+    run = playbooks.run(playbook=PLAYBOOK, **YES)
     host.output("rm -r /sys/bus/pci/devices/0000:62:00.0")
     assert run.rc != 0
     assert "did not take this GPU" in run.words

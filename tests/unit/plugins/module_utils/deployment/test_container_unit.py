@@ -26,7 +26,7 @@ def service(**changes):
         "mounts": [{"path": "/srv/models/a b", "writable": False}],
         "directories": [{"path": "/var/cache/x", "mode": "0700"}],
         "user": "vllm", "group": "models", "uid": "997", "gid": "996",
-        "publish": ["127.0.0.1:8000:8000"], "network": "", "alias": "chat",
+        "publish": [{"host": "127.0.0.1", "port": 8000}], "network": "", "alias": "chat",
         "gpus": [], "before": [], "shm_size": "1g", "memory": "", "cpus": "", "pids": "",
         "read_only": True, "start_s": 300, "stop_s": 90,
     }  # fmt: skip
@@ -89,6 +89,17 @@ def test_words_survive_systemd():
     # (Quadlet hands these on as they are, quotes and all but for volumes and variables: so those come this way.)
     assert '"--env=PRICE=5 $$ or 10 %%"' in line(text, "PodmanArgs=")
     assert '"--volume=/srv/models/a b:/srv/models/a b:ro"' in line(text, "PodmanArgs=") and "--stop-timeout=85 " in text
+
+
+@pytest.mark.parametrize(
+    "host, port",
+    [("localhost", "127.0.0.1:8000:8000"), ("0.0.0.0", "0.0.0.0:8000:8000"), ("::1", "[::1]:8000:8000")],
+)
+def test_addresses(host, port):
+    one = service(publish=[{"host": host, "port": 8000}])
+    assert "PublishPort=" + port in container_unit.text(one, "quadlet").splitlines()
+    assert all("--publish=" + port in container_unit.text(one, kind).replace('"', "") for kind in ("docker", "podman"))
+    assert container_unit.compose([one])["services"]["vllm-chat"]["ports"] == [port]
 
 
 def test_places():

@@ -9,10 +9,10 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import time
 import socket
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
