@@ -104,7 +104,7 @@ def _sum_beside(wish: Wish, path: str) -> t.Optional[str]:
 def from_web(wish: Wish, work: Work, stack: contextlib.ExitStack) -> Opened:
     """Archives fetched from a server, verified."""
     # urllib and ssl take a while to load, and a run that changes nothing has no need of them.
-    from ..transfer import web as http  # pylint: disable=import-outside-toplevel
+    from ..transfer.transports import web as http  # pylint: disable=import-outside-toplevel
 
     if _names(wish, None)[0].endswith(".zst"):
         compressed.need_zstd()  # before gigabytes come that could not be unpacked
@@ -130,7 +130,7 @@ def from_web(wish: Wish, work: Work, stack: contextlib.ExitStack) -> Opened:
 
 def _published(wish: Wish, web: t.Any) -> t.List[t.Tuple[t.Optional[str], Source]]:
     """The archives with their sums; one that a mirror lacks is noticed before the first is fetched."""
-    from ..transfer import web as http  # pylint: disable=import-outside-toplevel
+    from ..transfer.transports import web as http  # pylint: disable=import-outside-toplevel
 
     addons = [None] + list(wish.addons)
     if wish.sha256:

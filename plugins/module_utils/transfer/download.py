@@ -16,10 +16,11 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import GpufleetError
+from ..sizes import human
 from ..version import VERSION
 from . import store
 from .fetch import Part, check_space, fetch_all, keep_held, split_held
-from .files import ModelFile, human, make_directories
+from .files import ModelFile, make_directories
 from .selection import RECORD, unmatched
 from .source import Source, Wish
 from .view import View, look, recheck, settle

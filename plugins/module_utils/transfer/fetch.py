@@ -13,10 +13,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from ..errors import GpufleetError
+from ..sizes import human
 from . import store
-from .files import ModelFile, human, problem_with
+from .files import ModelFile, problem_with
 from .source import Source, Wish
-from .web import Wrong
+from .transports.web import Wrong
 
 _ATTEMPTS = 3
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from ..errors import GpufleetError
 
 PIECE = 4 * 1024 * 1024
-MIB = 1024**2
-GIB = 1024**3
 
 
 @dataclass(frozen=True)
@@ -100,13 +98,6 @@ def problem_with(path: str, wanted: ModelFile) -> t.Optional[str]:
     if found != expected:
         return "%s %s instead of %s" % (kind.replace("_", " "), found, expected)
     return None
-
-
-def human(size: int) -> str:
-    for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
-        if size >= unit // 10:
-            return "%.1f %s" % (size / unit, name)
-    return "%d bytes" % size
 
 
 def make_directories(path: str) -> None:

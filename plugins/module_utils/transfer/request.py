@@ -12,9 +12,9 @@ import typing as t
 
 from ..errors import GpufleetError
 from . import store
-from .directory import DirectorySource
+from .sources.directory import DirectorySource
 from .download import ensure
-from .hub import HubSource
+from .sources.hub import HubSource
 from .permissions import Permissions, parse_mode
 from .source import Source, Wish
 

@@ -12,7 +12,8 @@ import re
 import typing as t
 
 from ..errors import GpufleetError
-from .files import ModelFile, human
+from ..sizes import human
+from .files import ModelFile
 
 RECORD = "gpufleet.json"
 

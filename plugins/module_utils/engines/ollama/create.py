@@ -11,7 +11,7 @@ import typing as t
 
 from ...errors import GpufleetError
 from ...models.ollama_names import Name
-from ...transfer.files import human
+from ...sizes import human
 from ..connection import Upload
 from . import faults, sources
 from .progress import Patient

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from ...errors import GpufleetError
 from ...models.ollama_names import Name
+from ...progress import Progress
 from ...transfer.ollama.store import Problem, Store
 from . import create, due, faults, modelfile, recipe as recipes, registry, sources
 from .api import Api, Json
-from .progress import Clock, Progress
+from .progress import Clock
 from .pull import REGISTRY_TIMEOUT_S, Tools, damaged, need_pinned, pull, pull_pinned, remove_damaged
 from .record import Record
 from .wish import Wish

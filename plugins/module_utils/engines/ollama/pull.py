@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 
 from ...errors import GpufleetError
 from ...models.ollama_names import Name
-from ...transfer.files import human
+from ...progress import Progress
+from ...sizes import human
 from ...transfer.ollama.store import Problem, Store
 from . import due, faults, registry
 from .api import Api, Json
-from .progress import Clock, Progress, Stalled
+from .progress import Clock, Stalled
 
 # What was there before a pull that has a pin, until the new one has turned out to be right.
 _KEPT = "gpufleet-kept-"

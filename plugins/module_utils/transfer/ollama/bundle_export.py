@@ -12,7 +12,7 @@ import typing as t
 
 from ...errors import GpufleetError
 from ...models.ollama_names import Name
-from ..files import human
+from ...sizes import human
 from ..store import free_bytes, sync_directory
 from .content import INDEX, first_bytes, index_bytes, place_of
 from .manifest import Manifest

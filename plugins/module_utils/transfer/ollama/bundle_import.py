@@ -27,7 +27,8 @@ from dataclasses import dataclass, field
 
 from ...errors import GpufleetError
 from ...models.ollama_names import Name
-from ..files import human, make_directories
+from ...sizes import human
+from ..files import make_directories
 from ..permissions import Permissions
 from ..store import remove_tree, sync_directory
 from .content import Content, place_of, survey

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.software import archive, ollama_archives
-from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import web as http_file
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports import web as http_file
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import zstd
 from ansible_collections.gpufleet.llm.plugins.modules import ollama_release
 from ansible_collections.gpufleet.llm.tests.stand_ins.ollama import release as release_stand_in

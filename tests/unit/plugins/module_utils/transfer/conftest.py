@@ -61,7 +61,7 @@ class Runner:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """The download, into an empty store."""
-    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import hub as hub_source
+    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import hub as hub_source
 
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_ENDPOINT"):
         monkeypatch.setenv(name, "")  # to be restored, whatever the code sets
@@ -73,7 +73,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
 @pytest.fixture
 def no_hashing(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[], None]:
     """From the call on, whoever reads a file's content fails the test."""
-    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import directory, files
+    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import files
+    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import directory
 
     def forbid() -> None:
         def fail(path: str, kind: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import directory
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import directory
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import store as store_module
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.support import (
     FILES,

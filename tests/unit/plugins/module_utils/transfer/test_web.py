@@ -10,7 +10,7 @@ import ssl
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import web as http_file
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports import web as http_file
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.files import Wanted
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.software.mirror import Fault, Mirror, sha256
 

@@ -16,9 +16,9 @@ import subprocess
 import typing as t
 from dataclasses import dataclass
 
-from ..errors import GpufleetError
-from ..hardware import command
-from ..version import VERSION
+from ...errors import GpufleetError
+from ...hardware import command
+from ...version import VERSION
 
 _TAIL = 400  # characters of its log in a message
 

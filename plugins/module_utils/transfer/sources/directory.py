@@ -15,9 +15,9 @@ import stat
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ..errors import GpufleetError
-from .files import ModelFile, hash_file
-from .selection import RECORD
+from ...errors import GpufleetError
+from ..files import ModelFile, hash_file
+from ..selection import RECORD
 
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file
 _SKIPPED = (".git", ".cache")  # what clients leave beside a model

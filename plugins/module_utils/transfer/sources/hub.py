@@ -19,11 +19,12 @@ import time
 import typing as t
 import urllib.parse
 
-from ..errors import GpufleetError
-from ..version import VERSION
-from . import aria2, web
-from .files import MIB, ModelFile, problem_with
-from .store import is_commit
+from ...errors import GpufleetError
+from ...sizes import MIB
+from ...version import VERSION
+from ..transports import aria2, web
+from ..files import ModelFile, problem_with
+from ..store import is_commit
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 _TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)

@@ -22,11 +22,11 @@ import urllib.request
 from base64 import b64encode
 from dataclasses import dataclass
 
-from ..engines.connection import Security
-from ..errors import GpufleetError
-from ..version import VERSION
-from . import store
-from .files import Wanted
+from ...errors import GpufleetError
+from ...tls import Security
+from ...version import VERSION
+from .. import store
+from ..files import Wanted
 
 _PIECE = 1024 * 1024
 _MOST_TEXT = 16 * 1024 * 1024

@@ -1,0 +1,17 @@
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Numbers of bytes, for people."""
+
+from __future__ import annotations
+
+MIB = 1024**2
+GIB = 1024**3
+
+
+def human(size: int) -> str:
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
+        if size >= unit // 10:
+            return "%.1f %s" % (size / unit, name)
+    return "%d bytes" % size
