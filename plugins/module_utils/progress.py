@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How far a long job is, in one line that is replaced once a second, and how long it may still take."""
+"""How far a long job is, in a line a second, and how long it may still take."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ _EVERY_S = 1.0
 
 
 class Progress:
-    """Writes ``<UTC time> <what>: <done> of <total> (<percent> %), <rate>/s, <seconds> s left``."""
+    """Writes ``<UTC time> <what>: <done> of <total> (<percent> %), <rate>/s, <seconds> s left``.
 
-    def __init__(self, path: t.Optional[str]) -> None:
+    The file holds one line, or with ``append`` one for each second, to be read with tail.
+    """
+
+    def __init__(self, path: t.Optional[str], append: bool = False) -> None:
         self.path = path
+        self._append = append
         self._written = 0.0
         self._what, self._began, self._first = "", 0.0, 0
 
@@ -31,6 +35,10 @@ class Progress:
             raise GpufleetError(
                 "progress_file=%s cannot be written: give the path of a file in a directory that exists." % self.path
             )
+
+    def begin(self) -> None:
+        """Forget what an earlier run said."""
+        self._replace("")
 
     def say(self, what: str, done: int = 0, total: int = 0, now: bool = False) -> None:
         if not self.path:
@@ -47,7 +55,12 @@ class Progress:
             rate = (done - self._first) / max(moment - self._began, 0.001)
             if rate > 0 and done < total and moment - self._began > _EVERY_S:
                 text += ", %s/s, %d s left" % (human(int(rate)), (total - done) / rate)
-        self._replace(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + text + "\n")
+        line = time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + text + "\n"
+        if self._append:
+            with contextlib.suppress(OSError), open(str(self.path), "a", encoding="utf-8") as out:
+                out.write(line)
+        else:
+            self._replace(line)
 
     def _replace(self, text: str) -> None:
         new = "%s.new" % self.path

@@ -326,7 +326,14 @@ ARGUMENT_SPEC = {
     "max_workers": {"type": "int", "default": 8},
     "timeout": {"type": "int", "default": 60},
     "lock_timeout": {"type": "int", "default": 7200},
-    "transport": {"type": "str", "choices": ["aria2", "auto", "http", "xet"], "default": "auto"},
+    "transport": {"type": "str", "choices": ["aria2", "auto", "hf_transfer", "http", "xet"], "default": "auto"},
+    "hf_transfer_python": {"type": "path", "default": "/opt/gpufleet/hf-transfer/bin/python"},
+    "limit_rate": {"type": "str"},
+    "ca_path": {"type": "path"},
+    "verify": {"type": "str", "choices": ["record", "full"], "default": "record"},
+    "repair": {"type": "bool", "default": True},
+    "listing_sha256": {"type": "str"},
+    "progress_file": {"type": "path"},
     "tools_python": {"type": "path", "default": TOOLS_PYTHON},
 }
 

@@ -20,10 +20,11 @@ from ..sizes import human
 from ..version import VERSION
 from . import store
 from .fetch import Part, check_space, fetch_all, keep_held, split_held
-from .files import ModelFile, make_directories
+from .files import ModelFile, digest_of, make_directories
 from .selection import RECORD, unmatched
 from .source import Source, Wish
 from .view import View, look, recheck, settle
+from .watch import bytes_below
 
 
 @dataclass
@@ -44,7 +45,7 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
     work = Work()
     if wish.latest and wish.offline and not store.is_commit(source.revision):
         work.warnings.append("offline: nobody was asked what %s of %s is now" % (source.revision, source.label))
-    view = recheck(home, look(home, wish, source), work.verdicts)
+    view = recheck(home, wish, look(home, wish, source), work.verdicts)
     _refuse_foreign(wish, source, view)
     before = view
     asked = view.needs_source
@@ -60,6 +61,7 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
         view = settle(home, wish, source, view)
     for pattern in unmatched(view.listing, wish.include):
         work.warnings.append("include: no file of %s matches %s" % (source.label, pattern))
+    wish.watch.stage("%s is complete" % source.label)
     if view.complete:
         return _result(home, wish, source, before, view, work, changed=False)
     if wish.check_mode:
@@ -69,7 +71,7 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
     make_directories(home.path)
     with home.locked(wish.lock_timeout_s, wish.say) as work.waited_s:
         # Again: the process waited for may have done it.
-        view = recheck(home, look(home, wish, source), work.verdicts)
+        view = recheck(home, wish, look(home, wish, source), work.verdicts)
         if view.needs_source and not asked:
             raise GpufleetError("%s changed while it was looked at: run again" % home.path)
         if view.needs_source:
@@ -78,6 +80,7 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
         if changed:
             _carry_out(home, wish, source, view, work)
             view = look(home, wish, source)
+            wish.watch.stage("%s is complete" % source.label)
     return _result(home, wish, source, before, view, work, changed)
 
 
@@ -95,13 +98,15 @@ def _carry_out(home: store.Home, wish: Wish, source: Source, view: View, work: W
     folder, part = home.revision_path(revision), Part(home.part_path(revision))
     if not view.files_right:
         work.rechecked = list(view.touched)
-        part.open(source.continues)
+        part.open()
         held, missing = split_held(home, revision, view.absent, part)
         work.reused, wrong = keep_held(held, part)
         missing += wrong
         if missing and not source.copies_for_free(part.incoming):
             check_space(home.path, source, missing)
         wish.say("fetching %s of %s" % (_amount(missing), source.label))
+        total = sum(one.size for one in view.absent)
+        wish.watch.stage("fetching %s" % source.label, lambda: bytes_below(part.path), total)
         fetch_all(wish, source, revision, missing, part)
         work.downloaded = missing
         _publish(home, wish, source, view, part)
@@ -192,6 +197,7 @@ def _unknown(home: store.Home, source: Source, view: View, problem: str) -> t.Di
         "downloaded_bytes": None,
         "reused_bytes": None,
         "waited_s": 0.0,
+        "listing_sha256": None,
         "record": view.record,
         "diff": {"before": _summary(view, source), "after": "%s: to be fetched\n" % source.revision},
         "warnings": [],
@@ -222,6 +228,7 @@ def _result(
         "downloaded_bytes": sum(one.size for one in work.downloaded),
         "reused_bytes": sum(one.size for one in work.reused),
         "waited_s": round(work.waited_s, 1),
+        "listing_sha256": digest_of(after.listing),
         "record": after.record,
         "diff": {"before": _summary(before, source), "after": _summary(after, source, work, changed)},
         "warnings": work.warnings,

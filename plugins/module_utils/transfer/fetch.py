@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import queue
+import threading
 import typing as t
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..errors import GpufleetError
@@ -36,10 +39,7 @@ class Part:
     def incoming(self) -> str:
         return os.path.join(self.path, "incoming")
 
-    def open(self, keep_incoming: bool) -> None:
-        """What lies in ``incoming`` was not verified: it stays only for a source that continues it."""
-        if not keep_incoming:
-            store.remove_tree(self.incoming)
+    def open(self) -> None:
         for folder in (self.path, self.files, self.incoming):
             os.makedirs(folder, mode=0o700, exist_ok=True)
 
@@ -105,36 +105,68 @@ def check_space(path: str, source: Source, missing: t.Sequence[ModelFile]) -> No
 
 def fetch_all(wish: Wish, source: Source, revision: str, missing: t.Sequence[ModelFile], part: Part) -> None:
     """Fetch and verify every file; the largest first, so that the last one to end is a small one."""
-    source.bulk(missing, revision, part.incoming)
-    with ThreadPoolExecutor(wish.max_workers) as pool:
-        pending: t.Set[Future] = {
-            pool.submit(_fetch_one, wish, source, revision, one, part)
-            for one in sorted(missing, key=lambda one: -one.size)
-        }
+    if not missing:
+        return
+    together = source.takes_together(missing)
+    alone = sorted(set(missing) - set(together), key=lambda one: -one.size)
+    with _Crew(wish.max_workers) as crew:
+        fetch = functools.partial(crew.begin, _fetch_one, wish, source, revision, part)
+        for one in alone:
+            fetch(one)
+        if together:
+            crew.aside(source.bring_together, together, revision, part.incoming, fetch, crew.stop)
+        crew.finish()
+
+
+class _Crew:
+    """Workers that stop at the first failure; what they have done stays, and the next run finds it."""
+
+    def __init__(self, workers: int) -> None:
+        self.stop = threading.Event()
+        self._workers = ThreadPoolExecutor(workers)
+        self._aside = ThreadPoolExecutor(1)
+        self._begun: t.List[Future] = []
+        self._done: queue.SimpleQueue = queue.SimpleQueue()
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *_exception: t.Any) -> None:
+        self._aside.shutdown()
+        self._workers.shutdown()
+
+    def begin(self, call: t.Callable[..., t.Any], *arguments: t.Any) -> None:
+        self._add(self._workers.submit(call, *arguments))
+
+    def aside(self, call: t.Callable[..., t.Any], *arguments: t.Any) -> None:
+        """One that may begin others."""
+        self._add(self._aside.submit(call, *arguments))
+
+    def finish(self) -> None:
         failure: t.Optional[BaseException] = None
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                if future.cancelled() or future.exception() is None or failure is not None:
-                    continue
-                failure = future.exception()
-                for other in pending:  # what is running ends by itself, and the next run finds it
-                    other.cancel()
-    if failure is not None:
-        raise failure
+        ended = 0
+        while ended < len(self._begun):
+            future = self._done.get()
+            ended += 1
+            if future.cancelled() or future.exception() is None or failure is not None:
+                continue
+            failure = future.exception()
+            self.stop.set()
+            for other in list(self._begun):
+                other.cancel()
+        if failure is not None:
+            raise failure
+
+    def _add(self, future: Future) -> None:
+        self._begun.append(future)
+        future.add_done_callback(self._done.put)
 
 
-def _fetch_one(wish: Wish, source: Source, revision: str, one: ModelFile, part: Part) -> None:
+def _fetch_one(wish: Wish, source: Source, revision: str, part: Part, one: ModelFile) -> None:
     for _attempt in range(_ATTEMPTS):
-        problem = ""
         try:
-            path = source.fetch(one, revision, part.incoming)
-            if not source.verifies:
-                problem = "it is not a file" if os.path.islink(path) else problem_with(path, one) or ""
-            if not problem:
-                store.place(path, os.path.join(part.files, one.path))
-                return
-            os.unlink(path)
+            store.place(source.fetch(one, revision, part.incoming), os.path.join(part.files, one.path))
+            return
         except Wrong as error:
             problem = str(error)
         wish.say("%s of %s arrived wrong and was removed: %s" % (one.path, source.label, problem))

@@ -78,23 +78,32 @@ def check_paths(files: t.Iterable[ModelFile], source: str) -> None:
             raise GpufleetError("%s lists a file with the path %r, which is not inside the model" % (source, one.path))
 
 
-def hash_file(path: str, kind: str) -> str:
-    """The file's ``sha256``, or ``git_sha1``: git's hash of a blob."""
+def digest_of(files: t.Iterable[ModelFile]) -> str:
+    """sha256 over every file's path, size and hash, in the order of the paths."""
+    digest = hashlib.sha256()
+    for one in sorted(files, key=lambda one: one.path):
+        digest.update(("%s\0%d\0%s\n" % (one.path, one.size, one.sha256 or one.git_sha1)).encode())
+    return digest.hexdigest()
+
+
+def hash_file(path: str, kind: str, read: t.Callable[[int], None] = lambda count: None) -> str:
+    """The file's ``sha256``, or ``git_sha1``: git's hash of a blob. ``read`` is told of every piece."""
     with open(path, "rb") as content:
         size = os.fstat(content.fileno()).st_size
         digest = (Wanted() if kind == "sha256" else Wanted(git_sha1=kind, size=size)).digest()
         for piece in iter(lambda: content.read(PIECE), b""):
             digest.update(piece)
+            read(len(piece))
     return digest.hexdigest()
 
 
-def problem_with(path: str, wanted: ModelFile) -> t.Optional[str]:
+def problem_with(path: str, wanted: ModelFile, read: t.Callable[[int], None] = lambda count: None) -> t.Optional[str]:
     """Read the file at ``path`` and say in what it differs from ``wanted``; None when it is that very file."""
     size = os.stat(path).st_size
     if size != wanted.size:
         return "%d bytes instead of %d" % (size, wanted.size)
     kind, expected = ("sha256", wanted.sha256) if wanted.sha256 else ("git_sha1", wanted.git_sha1)
-    found = hash_file(path, kind)
+    found = hash_file(path, kind, read)
     if found != expected:
         return "%s %s instead of %s" % (kind.replace("_", " "), found, expected)
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import typing as t
 
 from ..errors import GpufleetError
@@ -17,6 +18,8 @@ from .download import ensure
 from .sources.hub import HubSource
 from .permissions import Permissions, parse_mode
 from .source import Source, Wish
+from .transports.terms import Terms
+from .watch import Watch
 
 _OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
 
@@ -52,10 +55,18 @@ def answer(
         lock_timeout_s=params["lock_timeout"],
         check_mode=check_mode,
         say=say,
+        verify=params["verify"],
+        repair=params["repair"],
+        listing_sha256=params["listing_sha256"],
+        watch=Watch(None if check_mode else params["progress_file"]),
     )
-    source = _directory(params) if is_directory else _hub(params, say, need_client)
+    terms = Terms(
+        params["max_workers"], params["timeout"], _rate(params["limit_rate"], params["transport"]), params["ca_path"], say
+    )
+    source = _directory(params) if is_directory else _hub(params, terms, need_client)
     try:
-        return ensure(wish, source)
+        with wish.watch:
+            return ensure(wish, source)
     except OSError as error:
         if error.errno not in _OUTSIDE:
             raise
@@ -73,7 +84,7 @@ def _directory(params: t.Dict[str, t.Any]) -> Source:
     return DirectorySource(path, name, params["revision"], params["max_workers"])
 
 
-def _hub(params: t.Dict[str, t.Any], say: t.Callable[[str], None], need_client: t.Callable[[], None]) -> Source:
+def _hub(params: t.Dict[str, t.Any], terms: Terms, need_client: t.Callable[[], None]) -> Source:
     if params["name"]:
         raise GpufleetError(
             "name=%s: only a directory is given a name, source=%s has one" % (params["name"], params["source"])
@@ -85,10 +96,9 @@ def _hub(params: t.Dict[str, t.Any], say: t.Callable[[str], None], need_client: 
         params["transport"],
         endpoint=params["endpoint"],
         token=lambda: params["token"] or _token(params["token_file"]),
-        timeout_s=params["timeout"],
-        max_workers=params["max_workers"],
+        terms=terms,
         need_client=need_client,
-        say=say,
+        hf_transfer_python=params["hf_transfer_python"],
     )
 
 
@@ -103,3 +113,15 @@ def _token(path: t.Optional[str]) -> t.Optional[str]:
     if not token or len(token.split()) != 1:
         raise GpufleetError("token_file=%s: it must hold one token and nothing else" % path)
     return token
+
+
+def _rate(value: t.Optional[str], transport: str) -> int:
+    """Bytes a second: ``50M`` is 50 MiB, as aria2c and curl have it."""
+    if not value:
+        return 0
+    match = re.fullmatch(r"(\d+)([KMG]?)", value)
+    if not match or not int(match.group(1)):
+        raise GpufleetError("limit_rate=%s: give bytes a second as a number, with K, M or G for 1024 times more" % value)
+    if transport in ("xet", "hf_transfer"):
+        raise GpufleetError("limit_rate=%s: transport=%s knows no limit. Use auto, aria2 or http" % (value, transport))
+    return int(match.group(1)) * 1024 ** " KMG".index(match.group(2) or " ")

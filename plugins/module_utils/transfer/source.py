@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .files import ModelFile
 from .permissions import Permissions
+from .transports.carrier import Arrived
+from .watch import Watch
 
 
 class Source(t.Protocol):
@@ -20,8 +23,6 @@ class Source(t.Protocol):
     name: str  # org/name, the next two
     revision: str  # as wished: a branch, a tag or a commit
     label: str  # for messages
-    continues: bool  # fetch goes on with what an earlier run left in the folder
-    verifies: bool  # fetch has compared the hash when it returns
     sees_changes: bool  # unchanged_since notices a new content of the ref; if not, the source has to be asked
 
     def prepare(self) -> None:
@@ -33,11 +34,16 @@ class Source(t.Protocol):
     def listing(self, revision: str) -> t.List[ModelFile]:
         """Every file, with its size and hash."""
 
-    def bulk(self, files: t.Sequence[ModelFile], revision: str, folder: str) -> None:
-        """Bring below ``folder`` what is better brought together. Every file is asked for with ``fetch`` afterwards."""
+    def takes_together(self, files: t.Sequence[ModelFile]) -> t.List[ModelFile]:
+        """Which files are better brought together."""
+
+    def bring_together(
+        self, files: t.Sequence[ModelFile], revision: str, folder: str, arrived: Arrived, stop: threading.Event
+    ) -> None:
+        """Bring those below ``folder``. Each is asked for with ``fetch`` when ``arrived`` was told of it."""
 
     def fetch(self, one: ModelFile, revision: str, folder: str) -> str:
-        """Bring one file below ``folder`` and return its path there. Raises web.Wrong when it is not that one."""
+        """Bring one file below ``folder`` and return its path there. Raises web.Wrong when it is not that very file."""
 
     def unchanged_since(self, record: t.Dict[str, t.Any]) -> bool:
         """Whether the source is known, without reading its files, to be what was recorded."""
@@ -64,3 +70,7 @@ class Wish:
     lock_timeout_s: float = 3600.0
     check_mode: bool = False
     say: t.Callable[[str], None] = lambda text: None
+    verify: str = "record"  # or "full": read every file again
+    repair: bool = True  # fetch what is there and wrong; otherwise that is an error
+    listing_sha256: t.Optional[str] = None  # what the source's list of files must be
+    watch: Watch = field(default_factory=Watch)

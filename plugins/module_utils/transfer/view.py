@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ..errors import GpufleetError
 from . import store
-from .files import ModelFile, check_paths, problem_with
+from .files import ModelFile, check_paths, digest_of, problem_with
 from .selection import select
 from .source import Source, Wish
+from .watch import Counter
 
 
 @dataclass
@@ -51,20 +53,32 @@ def look(home: store.Home, wish: Wish, source: Source) -> View:
     return view
 
 
-def recheck(home: store.Home, view: View, verdicts: t.Dict[t.Tuple[str, int, int], bool]) -> View:
-    """Read the files whose date or inode is another one: those that are wrong count as absent.
+def recheck(home: store.Home, wish: Wish, view: View, verdicts: t.Dict[t.Tuple[str, int, int], bool]) -> View:
+    """Read the files whose date or inode is another one, or all of them: those that are wrong count as absent.
 
     ``verdicts`` remembers what was read, so that a second look in the same run is free.
     """
-    whole = []
-    for one in view.touched:
-        path = os.path.join(home.revision_path(t.cast(str, view.revision)), one.path)
-        stat = os.stat(path)
-        key = (path, stat.st_mtime_ns, stat.st_ino)
-        if key not in verdicts:
-            verdicts[key] = problem_with(path, one) is None
-        (whole if verdicts[key] else view.absent).append(one)
-    view.touched = whole
+    suspects = list(view.touched)
+    if wish.verify == "full" and view.record is not None:
+        suspects = [one for one in view.wanted if one not in view.absent]
+    places = {one: os.path.join(home.revision_path(t.cast(str, view.revision)), one.path) for one in suspects}
+    stats = {one: os.stat(path) for one, path in places.items()}
+    keys = {one: (places[one], stats[one].st_mtime_ns, stats[one].st_ino) for one in suspects}
+    unread = [one for one in suspects if keys[one] not in verdicts]
+    with ThreadPoolExecutor(wish.max_workers) as pool:
+        count = Counter()
+        wish.watch.stage("verifying %s" % home.path, count.value, sum(one.size for one in unread))
+        for one, problem in zip(unread, pool.map(lambda one: problem_with(places[one], one, count.add), unread)):
+            verdicts[keys[one]] = problem is None
+    wrong = [one for one in suspects if not verdicts[keys[one]]]
+    if wrong and not wish.repair:
+        raise GpufleetError(
+            "%s: %d files are not what the source states: %s. Set repair=true to fetch them again"
+            % (home.revision_path(t.cast(str, view.revision)), len(wrong), ", ".join(one.path for one in wrong)),
+            files=[one.path for one in wrong],
+        )
+    view.absent += wrong
+    view.touched = [one for one in view.touched if one not in wrong]
     return view
 
 
@@ -81,6 +95,12 @@ def settle(home: store.Home, wish: Wish, source: Source, view: View) -> View:
     if view.record is None:
         view.listing = source.listing(t.cast(str, view.revision))
         check_paths(view.listing, source.label)
+        if wish.listing_sha256 and digest_of(view.listing) != wish.listing_sha256:
+            raise GpufleetError(
+                "%s lists other files, sizes or hashes than listing_sha256=%s states: its list has %s. "
+                "It is not the source that was meant, or it was altered"
+                % (source.label, wish.listing_sha256, digest_of(view.listing))
+            )
         view.wanted = select(view.listing, wish.include, wish.exclude, source.label)
         view.absent = list(view.wanted)
     return view

@@ -281,12 +281,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, {"Content-Type": "application/json", **told, **(headers or {})}, body)
 
     def _send(self, status: int, headers: t.Dict[str, str], body: bytes) -> None:
+        sent = body if self.command != "HEAD" else b""
+        self._record(status, len(sent))  # first: who has the answer may look at once
         self._head(status, {"Content-Length": str(len(body)), **headers})
-        sent = 0
-        if self.command != "HEAD":
-            self.wfile.write(body)
-            sent = len(body)
-        self._record(status, sent)
+        self.wfile.write(sent)
 
     def _head(self, status: int, headers: t.Dict[str, str]) -> None:
         self.send_response(status)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import stat
+import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ...errors import GpufleetError
-from ..files import ModelFile, hash_file
+from ..files import ModelFile, digest_of, hash_file, problem_with
 from ..selection import RECORD
+from ..transports.carrier import Arrived
+from ..transports.web import Wrong
 
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file
 _SKIPPED = (".git", ".cache")  # what clients leave beside a model
@@ -27,7 +29,6 @@ class DirectorySource:
     """A directory whose revision is the digest of its content."""
 
     kind = "local"
-    continues = verifies = False
     sees_changes = True
 
     def __init__(self, path: str, name: str, revision: str, max_workers: int) -> None:
@@ -45,10 +46,7 @@ class DirectorySource:
 
     def resolve(self) -> str:
         """sha256 over every file's path, size and sha256, in the order of the paths."""
-        digest = hashlib.sha256()
-        for one in self.listing(""):
-            digest.update(("%s\0%d\0%s\n" % (one.path, one.size, one.sha256)).encode())
-        return digest.hexdigest()
+        return digest_of(self.listing(""))
 
     def listing(self, revision: str) -> t.List[ModelFile]:
         if self._listing is None:
@@ -60,8 +58,13 @@ class DirectorySource:
             self._listing = [ModelFile(path, self._stats[path][0], sha256=h) for path, h in zip(paths, hashes)]
         return self._listing
 
-    def bulk(self, files: t.Sequence[ModelFile], revision: str, folder: str) -> None:
-        """Copies gain nothing by being made together."""
+    def takes_together(self, files: t.Sequence[ModelFile]) -> t.List[ModelFile]:
+        return []  # copies gain nothing by being made together
+
+    def bring_together(
+        self, files: t.Sequence[ModelFile], revision: str, folder: str, arrived: Arrived, stop: threading.Event
+    ) -> None:
+        raise AssertionError("it takes none")
 
     def fetch(self, one: ModelFile, revision: str, folder: str) -> str:
         target = os.path.join(folder, one.path)
@@ -69,6 +72,10 @@ class DirectorySource:
         source = os.path.join(self.path, one.path)
         if not _clone(source, target):
             shutil.copyfile(source, target)
+        problem = problem_with(target, one)
+        if problem:
+            os.unlink(target)
+            raise Wrong(problem)
         return target
 
     def unchanged_since(self, record: t.Dict[str, t.Any]) -> bool:

@@ -4,37 +4,38 @@
 
 """Model files from the Hugging Face Hub or a mirror of it.
 
-What there is, huggingface_hub says. The files come by one of three transports: ``http``, which continues a file where an earlier
-run ended (huggingface_hub does not since 1.18) and hashes it on its way; ``aria2``, which does so in pieces over several
-connections, for the large ones, with ``http`` for the rest; or ``xet``, the hub's own, by chunks.
+What there is, huggingface_hub says. The files come by one of these transports: ``http``, which continues a file where an earlier
+run ended (huggingface_hub does not since 1.18) and hashes it on its way; ``aria2``, which brings the large ones in pieces over
+several connections; ``xet``, the hub's own, by chunks; or ``hf_transfer``, its predecessor, which old clients have.
 """
 
 from __future__ import annotations
 
 import errno
-import math
 import os
 import re
+import sys
 import time
 import typing as t
 import urllib.parse
 
 from ...errors import GpufleetError
-from ...sizes import MIB
 from ...version import VERSION
-from ..transports import aria2, web
-from ..files import ModelFile, problem_with
+from ..files import ModelFile
 from ..store import is_commit
+from ..transports import aria2, hub_client, web
+from ..transports.carrier import Carrier, Together
+from ..transports.terms import Terms
+from .addressed import Addressed
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 _TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _HTTP_LIBRARIES = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 FIRST_WAIT_S = 2.0  # then four times as long
 _LONGEST_WAIT_S = 300.0
-_LARGE = 32 * MIB  # from here on a file is worth several connections
 
 
-class HubSource:
+class HubSource(Addressed):
     """One repository of a hub at one revision.
 
     ``need_client`` and ``token`` are called before the first use of huggingface_hub, and only then: a model that
@@ -51,45 +52,50 @@ class HubSource:
         transport: str,
         endpoint: t.Optional[str],
         token: t.Callable[[], t.Optional[str]],
-        timeout_s: int,
-        max_workers: int,
+        terms: Terms,
         need_client: t.Callable[[], None],
-        say: t.Callable[[str], None],
+        hf_transfer_python: str = "",
     ) -> None:
         self.name = name
         self.revision = revision
         self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
         self.label = "%s on %s" % (name, self.endpoint)
+        self.transport = transport
         self._read_token = token
         self._token: t.Optional[str] = None
-        self._timeout_s = timeout_s
+        self._terms = terms
         self._need_client = need_client
-        self._say = say
-        self._ready = False
+        self._hf_transfer_python = hf_transfer_python
         self._commit = revision if is_commit(revision) else ""
         self._listing: t.List[ModelFile] = []
-        self.transport = transport
-        self.continues = self.verifies = transport != "xet"
-        self._max_workers = max_workers
-        self._brought: t.Set[str] = set()
-        self._web: t.Optional[web.Web] = None
+        self._carrier: t.Optional[Carrier] = None
 
     def prepare(self) -> None:
         """Have huggingface_hub at hand. May start the module again under another Python."""
-        if self._ready:
+        if self._carrier:
             return
         # The library reads these once, when it is imported.
-        os.environ["HF_HUB_DOWNLOAD_TIMEOUT"] = os.environ["HF_HUB_ETAG_TIMEOUT"] = str(self._timeout_s)
+        os.environ["HF_HUB_DOWNLOAD_TIMEOUT"] = os.environ["HF_HUB_ETAG_TIMEOUT"] = str(self._terms.stall_timeout_s)
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         self._need_client()
         self._token = self._read_token()
-        access = web.Access(
-            token=self._token, timeout_s=math.inf, stall_timeout_s=self._timeout_s, first_pause_s=FIRST_WAIT_S,
-            explain=self._refused, say=self._say,
-        )  # fmt: skip
-        self._web = web.Web(access, lambda seconds: time.sleep(seconds))  # pylint: disable=unnecessary-lambda
-        self._ready = True
+        access = web.Access.on(self._terms, token=self._token, first_pause_s=FIRST_WAIT_S, explain=self._refused)
+        client = web.Web(access, lambda seconds: time.sleep(seconds))  # pylint: disable=unnecessary-lambda
+        self._carrier = Carrier(client, self._together(client), self._terms.say)
+
+    def carrier(self) -> Carrier:
+        self.prepare()
+        return t.cast(Carrier, self._carrier)
+
+    def _together(self, client: web.Web) -> t.Optional[Together]:
+        if self.transport in ("xet", "hf_transfer"):
+            python = sys.executable if self.transport == "xet" else self._hf_transfer_python
+            return hub_client.HubClient(self.transport, python, self.name, self.endpoint, self._token, self._terms)
+        return aria2.choose(self.transport, self._terms, client.other_server if self._token else None)
+
+    def address(self, one: ModelFile, revision: str) -> str:
+        return "%s/%s/resolve/%s/%s" % (self.endpoint, self.name, revision, urllib.parse.quote(one.path))
 
     def resolve(self) -> str:
         """The commit that the revision means now."""
@@ -99,7 +105,7 @@ class HubSource:
         from huggingface_hub import HfApi
 
         api = HfApi(endpoint=self.endpoint, token=self._token, library_name="gpufleet", library_version=VERSION)
-        info = self._ask(lambda: api.model_info(self.name, revision=self.revision, timeout=self._timeout_s))
+        info = self._ask(lambda: api.model_info(self.name, revision=self.revision, timeout=self._terms.stall_timeout_s))
         self._commit = info.sha
         return self._commit
 
@@ -123,87 +129,12 @@ class HubSource:
         ]
         return self._listing
 
-    def fetch(self, one: ModelFile, revision: str, folder: str) -> str:
-        """Bring the file below ``folder`` and return its path; unless it ``verifies`` it, the caller does."""
-        self.prepare()
-        if one.path in self._brought:
-            return self._by_aria2(one, folder)
-        return self._by_http(one, revision, folder) if self.continues else self._by_xet(one, revision, folder)
-
-    def bulk(self, files: t.Sequence[ModelFile], revision: str, folder: str) -> None:
-        """Bring the large ones together; each is asked for by ``fetch`` afterwards, and brought there when it did not come."""
-        large = [one for one in files if one.size >= _LARGE]
-        if self.transport == "http" or not self.continues or not large:
-            return
-        if self.transport == "auto" and aria2.program() is None:
-            return
-        self.prepare()
-        jobs = {}
-        for one in large:
-            url = self._url(one, revision)
-            if self._token:  # aria2 would show it to every server that it is sent to
-                there = t.cast(web.Web, self._web).other_server(url)
-                if there is None:
-                    continue
-                url = there
-            jobs[one.path] = aria2.Job(url, os.path.join(folder, one.path), one.size)
-        for job in jobs.values():
-            os.makedirs(os.path.dirname(job.path), mode=0o700, exist_ok=True)
-        files_at_once = max(1, min(4, self._max_workers))
-        options = aria2.Options(files_at_once, max(1, self._max_workers // files_at_once), self._timeout_s)
-        left = {job.path for job in aria2.fetch(list(jobs.values()), folder + ".aria2", options)}
-        self._brought = {path for path, job in jobs.items() if job.path not in left}
-        for path in sorted(set(jobs) - self._brought):
-            self._say("%s did not come by aria2, and comes by plain HTTP" % path)
-
-    def _url(self, one: ModelFile, revision: str) -> str:
-        return "%s/%s/resolve/%s/%s" % (self.endpoint, self.name, revision, urllib.parse.quote(one.path))
-
-    def _by_aria2(self, one: ModelFile, folder: str) -> str:
-        path = os.path.join(folder, one.path)
-        self._brought.discard(one.path)
-        problem = problem_with(path, one)
-        if problem:
-            os.unlink(path)
-            raise web.Wrong(problem)
-        return path
-
-    def _by_http(self, one: ModelFile, revision: str, folder: str) -> str:
-        url = self._url(one, revision)
-        path = os.path.join(folder, one.path)
-        t.cast(web.Web, self._web).file(url, path, one.wanted, lambda _missing, _total: None)
-        os.unlink(path + ".json")
-        return path
-
-    def _by_xet(self, one: ModelFile, revision: str, folder: str) -> str:
-        from huggingface_hub import hf_hub_download
-
-        return self._ask(
-            lambda: hf_hub_download(
-                self.name,
-                one.path,
-                revision=revision,
-                local_dir=folder,
-                # Its own empty cache: the user's could hand out the same damaged file again and again.
-                cache_dir=os.path.join(folder, ".cache", "hub"),
-                endpoint=self.endpoint,
-                token=self._token,
-                library_name="gpufleet",
-                library_version=VERSION,
-                etag_timeout=self._timeout_s,
-            ),
-            one.path,
-        )
-
     def unchanged_since(self, record: t.Dict[str, t.Any]) -> bool:
         """A commit's files never change."""
         return True
 
     def record_fields(self) -> t.Dict[str, t.Any]:
         return {"endpoint": self.endpoint}
-
-    def copies_for_free(self, folder: str) -> bool:
-        return False
 
     def _ask(self, call: t.Callable[[], t.Any], what: str = "", attempts: int = 3) -> t.Any:
         """Call the library; what passes by itself is tried again, the rest becomes a message."""
@@ -216,7 +147,7 @@ class HubSource:
                 if attempt == attempts or not _is_transient(cause):
                     raise self._explained(cause, what, attempt) from None
                 pause_s = min(max(wait_s, _retry_after(cause)), _LONGEST_WAIT_S)
-                self._say("%s: %s; trying again in %d s" % (what or self.label, _plain(cause), pause_s))
+                self._terms.say("%s: %s; trying again in %d s" % (what or self.label, _plain(cause), pause_s))
                 time.sleep(pause_s)
                 wait_s *= 4
 
@@ -253,7 +184,6 @@ class HubSource:
             "Check that the host reaches %s, or set endpoint to a mirror that it does"
             % ("fetch %s of" % what if what else "ask for", self.label, attempt, _plain(error), self.endpoint)
         )
-
 
     def _refused(self, status: int, headers: t.Mapping[str, str], url: str) -> t.Optional[GpufleetError]:
         """The same of an answer to a plain request for a file."""

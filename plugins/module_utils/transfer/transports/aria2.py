@@ -4,7 +4,7 @@
 
 """Many large files at once with aria2: in pieces, over several connections, continued where a killed run was.
 
-What arrived is not verified here. Source of the options: aria2c(1), 1.36.
+Source of the options: aria2c(1), 1.36.
 """
 
 from __future__ import annotations
@@ -13,14 +13,23 @@ import contextlib
 import fcntl
 import os
 import subprocess
+import threading
 import typing as t
 from dataclasses import dataclass
 
 from ...errors import GpufleetError
 from ...hardware import command
+from ...sizes import MIB
 from ...version import VERSION
+from ..files import ModelFile
+from .carrier import Arrived, Item
+from .terms import Terms
 
 _TAIL = 400  # characters of its log in a message
+
+
+LARGE = 32 * MIB  # from here on a file is worth several connections
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -32,23 +41,50 @@ class Job:
     size: int
 
 
-@dataclass(frozen=True)
-class Options:
-    files: int = 4  # at once
-    connections: int = 4  # for each of them
-    stall_timeout_s: int = 60
-    retries: int = 5
-    limit_bytes_per_s: int = 0  # 0: none
-    proxy: t.Optional[str] = None
-    ca_path: t.Optional[str] = None
+class Aria2:
+    """The large files of a source.
+
+    ``lead`` says where a file's address leads to, when credentials must not go there: aria2 would show them to every server
+    that it is sent to. It then gets that address instead, and no credentials.
+    """
+
+    def __init__(self, terms: Terms, lead: t.Optional[t.Callable[[str], t.Optional[str]]] = None) -> None:
+        self._terms = terms
+        self._lead = lead
+
+    def takes(self, files: t.Sequence[ModelFile]) -> t.List[ModelFile]:
+        return [one for one in files if one.size >= LARGE]
+
+    def bring(self, items: t.Sequence[Item], folder: str, arrived: Arrived, stop: threading.Event) -> None:
+        jobs: t.Dict[Job, ModelFile] = {}
+        for item in items:
+            url = self._lead(item.url) if self._lead else item.url
+            if url:
+                jobs[Job(url, os.path.join(folder, item.one.path), item.one.size)] = item.one
+        for job in jobs:
+            with contextlib.suppress(FileNotFoundError):  # what HTTP had begun is continued, and its note is no longer true
+                os.unlink(job.path + ".json")
+        if jobs:
+            fetch(list(jobs), folder + ".aria2", self._terms, lambda job: arrived(jobs[job]), stop)
+
+
+def choose(
+    transport: str, terms: Terms, lead: t.Optional[t.Callable[[str], t.Optional[str]]] = None
+) -> t.Optional[Aria2]:
+    """For ``aria2``, and for ``auto`` where the host has it."""
+    if transport == "aria2" or (transport == "auto" and program()):
+        return Aria2(terms, lead)
+    return None
 
 
 def program() -> t.Optional[str]:
     return command.find("aria2c")
 
 
-def fetch(jobs: t.Sequence[Job], folder: str, options: Options) -> t.List[Job]:
-    """Bring them all; returns those that did not come. ``folder`` is for aria2's own files, and nobody else's to read."""
+def fetch(
+    jobs: t.Sequence[Job], folder: str, terms: Terms, arrived: t.Callable[[Job], None], stop: threading.Event
+) -> None:
+    """Bring them all, and tell of each that is whole. ``folder`` is for aria2's own files, and nobody else's to read."""
     found = program()
     if found is None:
         raise GpufleetError("aria2c is not on this host: install the package aria2, or set transport to auto")
@@ -56,21 +92,29 @@ def fetch(jobs: t.Sequence[Job], folder: str, options: Options) -> t.List[Job]:
     with _alone(folder) as lock:
         listing, settings, log = (os.path.join(folder, name) for name in ("files", "aria2.conf", "log"))
         _write(listing, _listing(jobs))
-        _write(settings, _settings(options, listing, log))
+        _write(settings, _settings(terms, listing, log))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(log)
-        # run_command has no way to give away a descriptor.
-        process = subprocess.run(  # pylint: disable=ansible-bad-function
+        # run_command neither gives away a descriptor nor lets go of what runs.
+        with subprocess.Popen(  # pylint: disable=ansible-bad-function
             [found, "--conf-path=" + settings, "--stop-with-process=%d" % os.getpid()],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, pass_fds=(lock,),
-            env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") or not options.proxy},
-        )  # fmt: skip
-        left = [job for job in jobs if not _whole(job)]
-        if process.returncode in (9, 16):  # no space, and a file that cannot be made
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(lock,),
+        ) as process:  # fmt: skip
+            left = list(jobs)
+            while True:
+                status = process.poll()
+                whole = [job for job in left if _whole(job)]
+                left = [job for job in left if job not in whole]
+                for job in whole:
+                    arrived(job)
+                if status is not None:
+                    break
+                if stop.wait(_POLL_S):
+                    process.terminate()
+        if status in (9, 16):  # no space, and a file that cannot be made
             raise GpufleetError("aria2c cannot write: %s" % _tail(log))
-        if process.returncode and not left:
-            raise GpufleetError("aria2c ended with %d: %s" % (process.returncode, _tail(log)))
-        return left
+        if status and left and not stop.is_set():
+            terms.say("aria2c ended with %d: %s" % (status, _tail(log)))
 
 
 def _whole(job: Job) -> bool:
@@ -102,9 +146,11 @@ def _listing(jobs: t.Sequence[Job]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def _settings(options: Options, listing: str, log: str) -> str:
-    """In a file, for a proxy may have a password and an address a signature."""
-    values = {
+def _settings(terms: Terms, listing: str, log: str) -> str:
+    """In a file, for an address may hold a signature."""
+    files = max(1, min(4, terms.max_workers))
+    connections = max(1, terms.max_workers // files)
+    values: t.Dict[str, t.Any] = {
         "input-file": listing,
         "log": log,
         "log-level": "warn",
@@ -115,23 +161,21 @@ def _settings(options: Options, listing: str, log: str) -> str:
         "auto-file-renaming": "false",
         "auto-save-interval": "1",
         "file-allocation": "none",
-        "max-concurrent-downloads": options.files,
-        "max-connection-per-server": options.connections,
-        "split": options.connections,
+        "max-concurrent-downloads": files,
+        "max-connection-per-server": connections,
+        "split": connections,
         "min-split-size": "16M",
-        "connect-timeout": options.stall_timeout_s,
-        "timeout": options.stall_timeout_s,
-        "max-tries": options.retries,
+        "connect-timeout": terms.stall_timeout_s,
+        "timeout": terms.stall_timeout_s,
+        "max-tries": 5,
         "retry-wait": 2,
-        "max-overall-download-limit": options.limit_bytes_per_s,
+        "max-overall-download-limit": terms.limit_bytes_per_s,
         "content-disposition-default-utf8": "true",
         "remote-time": "false",
         "user-agent": "gpufleet.llm/" + VERSION,
     }
-    if options.proxy:
-        values["all-proxy"] = options.proxy
-    if options.ca_path:
-        values["ca-certificate"] = options.ca_path
+    if terms.ca_path:
+        values["ca-certificate"] = terms.ca_path
     return "".join("%s=%s\n" % pair for pair in values.items())
 
 

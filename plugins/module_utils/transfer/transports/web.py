@@ -10,10 +10,12 @@ import contextlib
 import email.utils
 import http.client
 import json
+import math
 import os
 import re
 import socket
 import ssl
+import threading
 import time
 import typing as t
 import urllib.error
@@ -27,6 +29,8 @@ from ...tls import Security
 from ...version import VERSION
 from .. import store
 from ..files import Wanted
+from .reuse import handlers
+from .terms import Terms
 
 _PIECE = 1024 * 1024
 _MOST_TEXT = 16 * 1024 * 1024
@@ -50,8 +54,21 @@ class Access:
     stall_timeout_s: int = 60
     retries: int = 5
     first_pause_s: float = 1.0  # before the second attempt; then twice as long each time
+    limit_bytes_per_s: int = 0  # over all connections; 0: none
     explain: t.Optional[Explain] = None
     say: t.Callable[[str], None] = lambda text: None
+
+    @classmethod
+    def on(cls, terms: Terms, **more: t.Any) -> Access:
+        """For a download of any length."""
+        return cls(
+            ca_path=terms.ca_path,
+            timeout_s=math.inf,
+            stall_timeout_s=terms.stall_timeout_s,
+            limit_bytes_per_s=terms.limit_bytes_per_s,
+            say=terms.say,
+            **more,
+        )
 
 
 class NotThere(GpufleetError):
@@ -114,15 +131,13 @@ class Web:
         self._access = access
         self._sleep = sleep
         self._deadline = time.monotonic() + access.timeout_s
-        handlers: t.List[urllib.request.BaseHandler] = [
-            _Redirect(),
-            urllib.request.HTTPSHandler(context=Security(ca_path=access.ca_path).context()),
-        ]
+        ways = handlers(Security(ca_path=access.ca_path).context())
         if access.proxy:
             proxy = _proxy(access.proxy)
-            handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
-        self._opener = urllib.request.build_opener(*handlers)
-        self._still = urllib.request.build_opener(_Still(), *handlers[1:])
+            ways.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
+        self._opener = urllib.request.build_opener(_Redirect(), *ways)
+        self._still = urllib.request.build_opener(_Still(), *ways)
+        self._limit = _Limit(access.limit_bytes_per_s, sleep)
 
     def text(self, url: str) -> str:
         """A small file as text."""
@@ -224,6 +239,7 @@ class Web:
                 piece = response.read1(_PIECE if expected is None else min(_PIECE, expected - count))
             if not piece:
                 break
+            self._limit.spend(len(piece))
             count += len(piece)
             self.received += len(piece)
             yield piece
@@ -276,6 +292,26 @@ class Web:
             "%s cannot be fetched within timeout=%d s%s. What came is kept, and the next run continues there; "
             "set timeout higher if the line is slow" % (url, self._access.timeout_s, why)
         )
+
+
+class _Limit:
+    """So many bytes a second, over all threads."""
+
+    def __init__(self, bytes_per_s: int, sleep: t.Callable[[float], None]) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._sleep = sleep
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def spend(self, count: int) -> None:
+        """Wait until ``count`` bytes more have had their time."""
+        if not self._bytes_per_s:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + count / self._bytes_per_s
+            pause = self._free_at - now
+        self._sleep(pause)
 
 
 class _Part:

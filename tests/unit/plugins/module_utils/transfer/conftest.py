@@ -31,6 +31,13 @@ DEFAULTS: t.Dict[str, t.Any] = {
     "timeout": 10,
     "lock_timeout": 10,
     "transport": "auto",
+    "hf_transfer_python": "/nowhere",
+    "limit_rate": None,
+    "ca_path": None,
+    "verify": "record",
+    "repair": True,
+    "listing_sha256": None,
+    "progress_file": None,
 }
 
 
@@ -77,7 +84,7 @@ def no_hashing(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[], None]:
     from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import directory
 
     def forbid() -> None:
-        def fail(path: str, kind: str) -> str:
+        def fail(path: str, kind: str, read: t.Any = None) -> str:
             raise AssertionError("hashed %s" % path)
 
         monkeypatch.setattr(files, "hash_file", fail)

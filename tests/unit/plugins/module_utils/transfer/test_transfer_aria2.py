@@ -28,7 +28,7 @@ FILES = {
 @pytest.fixture(autouse=True)
 def _large_here(monkeypatch):
     assert aria2.program(), "aria2c is missing: tests/run installs it"
-    monkeypatch.setattr(hub_source, "_LARGE", 1_000_000)
+    monkeypatch.setattr(aria2, "LARGE", 1_000_000)
 
 
 def test_large_by_aria2_and_the_rest_by_http(hub, run, monkeypatch):
