@@ -21,6 +21,7 @@ import argparse
 import fnmatch
 import json
 import re
+import socket
 import sys
 import threading
 import time
@@ -82,6 +83,7 @@ class Hub:
         self.private = private or {}
         self.faults = list(faults)
         self.requests: t.List[Request] = []
+        self.begun = 0  # files of which something was sent; requests has those that ended
         self._lock = threading.Lock()
         self._log = open(log, "a", encoding="utf-8", buffering=1) if log else None
         self._servers = [_Server((host, port), _Handler, self, "hub")]
@@ -158,6 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_args: t.Any) -> None:
         pass
+
+    def setup(self) -> None:
+        super().setup()
+        # What lies in the kernel counts as sent: it shall not be much.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)
 
     def do_GET(self) -> None:
         self._route(b"")
@@ -317,34 +324,37 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {**headers, "Content-Range": "bytes %d-%d/%d" % (first, last, one.size)}
         length = last - first + 1
         self._head(status, {"Content-Type": "application/octet-stream", **headers, "Content-Length": str(length)})
-        sent = self._body(one, first, length, fault) if self.command == "GET" else 0
-        self._record(status, sent)
-        return None
+        self._sent = 0
+        self.server.hub.begun += 1
+        try:
+            if self.command == "GET":
+                self._body(one, first, length, fault)
+        finally:  # also when the client went away
+            self._record(status, self._sent)
 
-    def _body(self, one: HubFile, first: int, length: int, fault: t.Optional[Fault]) -> int:
+    def _body(self, one: HubFile, first: int, length: int, fault: t.Optional[Fault]) -> None:
         kind = fault.kind if fault else ""
         spot = int(one.size * fault.at) if fault else 0  # a place in the file, whatever range is asked for
-        sent = 0
         with open(one.local, "rb") as source:
             source.seek(first)
-            while sent < length:
-                piece = source.read(min(PIECE, length - sent))
-                here = first + sent
+            while self._sent < length:
+                piece = source.read(min(PIECE, length - self._sent))
+                here = first + self._sent
                 if fault and kind in ("drop", "stall", "corrupt") and here <= spot < here + len(piece):
                     if kind == "corrupt":
                         piece = piece[: spot - here] + bytes([piece[spot - here] ^ 0xFF]) + piece[spot - here + 1 :]
                     else:
                         self.wfile.write(piece[: spot - here])
                         self.wfile.flush()
+                        self._sent += spot - here
                         if kind == "stall":
                             time.sleep(fault.seconds)
                         self.close_connection = True
-                        return sent + spot - here
+                        return
                 self.wfile.write(piece)
-                sent += len(piece)
+                self._sent += len(piece)
                 if fault and kind == "slow":
                     time.sleep(len(piece) / fault.rate)
-        return sent
 
 
 def _span(first: str, last: str, size: int) -> t.Tuple[int, int]:
