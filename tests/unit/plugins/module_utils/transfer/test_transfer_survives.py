@@ -65,7 +65,7 @@ class Relay:
         dead = self._cut.is_set()
         with here, socket.create_connection(("127.0.0.1", self._there)) as there:
             while True:
-                ready, _w, _x = select.select([here, there], [], [], 0.05)
+                ready, _w, _x = select.select([here] if dead else [here, there], [], [], 0.05)
                 dead = dead or self._cut.is_set()  # for good: its two ends have lost one another
                 for one in ready:
                     piece = one.recv(65536)
