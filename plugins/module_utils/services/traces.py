@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, gpufleet.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where a host names something: in files, and in what its processes have open, mapped, mounted or were started with.
+
+What is looked for are commits: whoever uses a revision of a model goes through a directory of that name, so it stands in the
+path that the kernel shows of a file, of a mapping and of a mount, also of a mount in a container. Paths are resolved beside
+that, for links.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import typing as t
+
+_COMMIT = re.compile(rb"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")
+_PATH = re.compile(rb"/[^\s\"'`,;:=<>(){}\[\]|&\\\0]+")
+_WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")  # gigabytes that name nothing
+_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib/", "/proc/", "/sys/", "/dev/")  # no link there leads to a model
+
+
+class Traces:
+    """What was found. ``blind`` counts what could not be looked at."""
+
+    def __init__(self, commits: t.AbstractSet[str], below: str) -> None:
+        self._commits = {one.encode() for one in commits}
+        self._below = os.path.realpath(below)
+        self._resolved: t.Dict[bytes, str] = {}
+        self.commits: t.Dict[str, t.List[str]] = {}  # where each is named
+        self.paths: t.Dict[str, t.List[str]] = {}  # the same of paths in the directory, all links resolved
+        self.blind: t.List[str] = []
+
+    def text(self, content: bytes, where: str, paths: bool = True) -> None:
+        for commit in self._commits.intersection(_COMMIT.findall(content)):
+            self._add(self.commits, commit.decode(), where)
+        for path in set(_PATH.findall(content)) if paths else ():
+            found = self._resolve(path)
+            if found:
+                self._add(self.paths, found, where)
+
+    def files(self, patterns: t.Iterable[str]) -> None:
+        """Every file that a pattern matches, and all below the directories that one matches."""
+        for pattern in patterns:
+            for path in sorted(glob.glob(pattern)):
+                if not os.path.isdir(path):
+                    self._file(path)
+                for folder, folders, names in os.walk(path):
+                    folders[:] = [one for one in folders if os.path.realpath(os.path.join(folder, one)) != self._below]
+                    for name in names:
+                        self._file(os.path.join(folder, name))
+
+    def processes(self, proc: str = "/proc") -> None:
+        mine, spaces = _ancestors(proc), set()
+        if proc == "/proc" and os.geteuid() != 0:
+            self.blind.append("what other users run")  # it may even be hidden that they run something
+        for name in os.listdir(proc):
+            if not name.isdigit():
+                continue
+            folder, where = os.path.join(proc, name), "process %s" % name
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                try:
+                    with contextlib.suppress(OSError):
+                        where += " (%s)" % _read(os.path.join(folder, "comm")).decode(errors="replace").strip()
+                    if int(name) not in mine:  # they name what this very run was told
+                        self.text(_read(os.path.join(folder, "cmdline")).replace(b"\0", b"\n"), where + " was started with it")
+                        variables = _read(os.path.join(folder, "environ")).split(b"\0")
+                        variables = [one for one in variables if not one.startswith(b"OLDPWD=")]
+                        self.text(b"\n".join(variables), where + " has it in its environment")
+                    self.text(_link(folder, "cwd"), where + " works in it", paths=False)
+                    handles = os.path.join(folder, "fd")
+                    opened = b"\n".join(_link(handles, one) for one in os.listdir(handles))
+                    self.text(opened, where + " has it open", paths=False)
+                    self.text(_read(os.path.join(folder, "maps")), where + " has it mapped", paths=False)
+                    space = _link(folder, "ns/mnt")
+                    if not space or space not in spaces:
+                        spaces.add(space)
+                        self.text(_read(os.path.join(folder, "mountinfo")), where + " has it mounted", paths=False)
+                except PermissionError:
+                    self.blind.append(where)
+
+    def _file(self, path: str) -> None:
+        if path.endswith(_WEIGHTS):
+            return
+        try:
+            if os.path.isfile(path):
+                self.text(_read(path), path)
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            self.blind.append(path)
+
+    def _resolve(self, path: bytes) -> str:
+        """The path with its links resolved when it is in the directory, else nothing."""
+        if path not in self._resolved:
+            name = os.fsdecode(path)
+            found = "" if name.startswith(_SYSTEM) else os.path.realpath(name.rstrip("."))
+            self._resolved[path] = found if found.startswith(self._below + "/") else ""
+        return self._resolved[path]
+
+    @staticmethod
+    def _add(found: t.Dict[str, t.List[str]], key: str, where: str) -> None:
+        places = found.setdefault(key, [])
+        if where not in places:
+            places.append(where)
+
+
+def _ancestors(proc: str) -> t.Set[int]:
+    """This process, and those that started it."""
+    found, pid = set(), os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        try:
+            pid = int(_read(os.path.join(proc, str(pid), "stat")).rpartition(b")")[2].split()[1])
+        except OSError:
+            break
+    return found
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as content:
+        return content.read()
+
+
+def _link(folder: str, name: str) -> bytes:
+    try:
+        return os.readlink(os.fsencode(os.path.join(folder, name)))
+    except FileNotFoundError:  # a handle that was closed, a kernel thread
+        return b""
