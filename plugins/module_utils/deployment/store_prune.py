@@ -79,8 +79,11 @@ def decide(look: Look, wish: Wish) -> Plan:
     finished = [one for one in look.revisions if not one.removed]
     spare: t.List[t.Tuple[Revision, str]] = []  # unused; only a quota takes those
     for one in look.revisions:
-        if one.removed and one.uses and not any((it.model, it.name) == (one.model, one.name) for it in finished):
+        # Its record goes first: what has one is whole.
+        whole = one.recorded and not any((it.model, it.name) == (one.model, one.name) for it in finished)
+        if one.removed and one.uses and whole:
             plan.restore.append(one)
+            _keep(plan, one, "in use, and so not removed after all: %s" % _some(one.uses, 3))
         elif one.removed and one.model not in look.holders:
             _remove(plan, space, one, "a removal that was interrupted")
     for model in sorted({one.model for one in finished}):

@@ -61,6 +61,12 @@ class Places(t.NamedTuple):
     proc: str = "/proc"
 
 
+class Done(t.NamedTuple):
+    removed: t.List[t.Dict[str, t.Any]]
+    unlinked: t.List[t.Tuple[str, str]]  # model and link
+    refused: t.List[t.Dict[str, str]]  # what stays after all, and why
+
+
 def answer(params: t.Mapping[str, t.Any], wish: Wish, places: Places, check_mode: bool) -> t.Dict[str, t.Any]:
     """What model_store_prune returns."""
     path = params["store"]
@@ -72,21 +78,20 @@ def answer(params: t.Mapping[str, t.Any], wish: Wish, places: Places, check_mode
     plan = decide(look, wish)
     for leftover in plan.restore if not check_mode else ():
         os.rename(leftover.path, os.path.join(os.path.dirname(leftover.path), leftover.name))
-    kept = list(plan.kept)
-    removed = plan.remove
+    done = Done(plan.remove, plan.unlink, [])
     if not check_mode and (plan.remove or plan.unlink):
-        removed, refused = _carry_out(path, plan, places)
-        kept += refused
-    freed = sum(one["bytes"] for one in removed)
-    lines = ["link %s" % os.path.join(path, model, link) for model, link in plan.unlink] + [one["path"] for one in removed]
+        done = _carry_out(path, plan, places)
+    freed = sum(one["bytes"] for one in done.removed)
+    lines = ["link %s" % os.path.join(path, model, link) for model, link in done.unlinked]
+    lines += [one["path"] for one in done.removed]
     before = "".join("%s\n" % line for line in sorted(lines))
     return {
-        "changed": bool(removed or plan.unlink or plan.restore),
-        "removed": [{key: one[key] for key in ("path", "bytes", "reason")} for one in removed],
-        "kept": sorted(kept, key=lambda one: one["path"]),
+        "changed": bool(done.removed or done.unlinked or plan.restore),
+        "removed": [{key: one[key] for key in ("path", "bytes", "reason")} for one in done.removed],
+        "kept": sorted(plan.kept + done.refused, key=lambda one: one["path"]),
         "freed_bytes": freed,
         "store_bytes": plan.store_bytes + plan.freed_bytes - freed,
-        "msg": "%s %d, %s" % ("would remove" if check_mode else "removed", len(removed), human(freed)),
+        "msg": "%s %d, %s" % ("would remove" if check_mode else "removed", len(done.removed), human(freed)),
         "diff": {"before": before, "after": ""},
     }
 
@@ -143,10 +148,9 @@ def _revision(
     if not store.is_commit(commit) or not os.path.isdir(path):
         return None
     real = os.path.realpath(os.path.join(folder, commit))
-    uses = list(traces.commits.get(commit, ()))
-    for named, places in traces.paths.items():
-        if named == real or named.startswith(real + "/") or (named == os.path.dirname(real) and commit in links.values()):
-            uses += [one for one in places if one not in uses]
+    uses = _uses(traces, commit, os.path.join(folder, commit))
+    if commit in links.values():
+        uses += [one for one in traces.paths.get(os.path.dirname(real), ()) if one not in uses]  # the model as a whole
     if any(one == real or one.startswith(real + "/") or real.startswith(one + "/") for one in given):
         uses.append("in_use names it")
     record = os.path.join(path, RECORD)
@@ -205,48 +209,63 @@ def _holder(folder: str) -> t.Optional[str]:
     return None
 
 
-def _carry_out(
-    path: str, plan: Plan, places: Places
-) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.List[t.Dict[str, str]]]:
-    """What went, and what did not after all."""
-    removed, refused = [], []
-    models = sorted({one["model"] for one in plan.remove} | {model for model, _link in plan.unlink})
+def _carry_out(path: str, plan: Plan, places: Places) -> Done:
+    done = Done([], [], [])
     with contextlib.ExitStack() as locks:
         free = set()
-        for model in models:
+        for model in sorted({one["model"] for one in plan.remove} | {model for model, _link in plan.unlink}):
             try:
                 locks.enter_context(store.Home(path, *model.split("/", 1)).locked(0.0, lambda text: None))
                 free.add(model)
-            except GpufleetError as error:
-                refused += [{"path": one["path"], "reason": str(error)} for one in plan.remove if one["model"] == model]
+            except GpufleetError as error:  # somebody has begun to work on it
+                done.refused.extend(_stays(one, str(error)) for one in plan.remove if one["model"] == model)
+        links = {one: os.readlink(os.path.join(path, *one)) for one in plan.unlink if one[0] in free}
+        for one in links:
+            os.unlink(os.path.join(path, *one))
         moved = []
-        for model, link in plan.unlink:
-            if model in free:
-                os.unlink(os.path.join(path, model, link))
-        for one in plan.remove:
-            if one["model"] not in free or not os.path.lexists(one["path"]):
+        for row in plan.remove:
+            folder = os.path.join(path, row["model"])
+            if row["model"] not in free or not os.path.lexists(row["path"]):
                 continue
-            now = _linked(os.path.join(path, one["model"]), one["name"])
-            if now:
-                refused.append({"path": one["path"], "reason": "linked as %s meanwhile" % now})
-                continue
-            moved.append((one, _move_away(one["path"])))
-        for model in sorted({one["model"] for one, _place in moved}):
+            link = _linked(folder, row["name"])
+            if link:
+                done.refused.append(_stays(row, "linked as %s meanwhile" % link))
+            else:
+                moved.append((row, _move_away(row["path"])))
+        for model in free:
             store.sync_directory(os.path.join(path, model))
-        again = Traces({one["name"] for one, _place in moved if one["name"]}, path)
+        again = Traces({row["name"] for row, _place in moved if row["name"]}, path)
         again.files(places.named_by)
         again.processes(places.proc)
-        for one, place in moved:
-            uses = again.commits.get(one["name"] or "", [])
-            real = os.path.join(os.path.realpath(os.path.dirname(one["path"])), os.path.basename(one["path"])) + "/"
-            uses += [where for named in again.paths for where in again.paths[named] if (named + "/").startswith(real)]
-            if uses and place != one["path"]:
-                os.rename(place, one["path"])
-                refused.append({"path": one["path"], "reason": "in use meanwhile: %s" % uses[0]})
+        for row, place in moved:
+            uses = _uses(again, row["name"], row["path"]) if place != row["path"] else []
+            if uses:
+                os.rename(place, row["path"])
+                done.refused.append(_stays(row, "in use meanwhile: %s" % uses[0]))
+                for one in [one for one, target in links.items() if (one[0], target) == (row["model"], row["name"])]:
+                    os.symlink(links.pop(one), os.path.join(path, *one))
                 continue
+            with contextlib.suppress(FileNotFoundError):  # first: what has a record is whole
+                os.unlink(os.path.join(place, RECORD))
+                store.sync_directory(place)
             store.remove_tree(place)
-            removed.append(one)
-    return removed, refused
+            done.removed.append(row)
+        done.unlinked.extend(sorted(links))
+    return done
+
+
+def _stays(row: t.Mapping[str, t.Any], reason: str) -> t.Dict[str, str]:
+    return {"path": row["path"], "reason": reason}
+
+
+def _uses(traces: Traces, commit: t.Optional[str], path: str) -> t.List[str]:
+    """Who names the commit, or a path in the revision's directory."""
+    real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    uses = list(traces.commits.get(commit or "", ()))
+    for named, places in traces.paths.items():
+        if named == real or named.startswith(real + "/"):
+            uses += [one for one in places if one not in uses]
+    return uses
 
 
 def _linked(folder: str, commit: t.Optional[str]) -> t.Optional[str]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import json
@@ -59,13 +58,12 @@ class Bed:
         return prune.answer({"store": str(self.store), "shared": shared}, Wish(**wish), places, check_mode)
 
     def look_at_processes(self):
-        """All that this user may look at: in a container not even root may look at each."""
+        """This process and those that it started: in a container not even root may look at each, and there may be many."""
         shutil.rmtree(self.proc, ignore_errors=True)
         self.proc.mkdir()
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                (folder / "environ").read_bytes()
-                (self.proc / folder.name).symlink_to(folder)
+        mine = Path("/proc/self/task/%d/children" % os.getpid()).read_text(encoding="utf-8").split()
+        for pid in [str(os.getpid()), *mine]:
+            (self.proc / pid).symlink_to("/proc/" + pid)
         return str(self.proc)
 
     @property
@@ -276,6 +274,29 @@ def test_killed_and_needed_after_all(bed):
     assert bed.there == {OLDEST, OLD, NEW}
 
 
+def test_killed_while_removing_and_needed_after_all(bed):
+    """What is not whole any more gets no name again."""
+    left = bed.home / (".removed-" + OLDEST)
+    os.rename(bed.home / OLDEST, left)
+    (left / "gpufleet.json").unlink()
+    (bed.etc / "x.service").write_text(str(bed.home / OLDEST), encoding="utf-8")
+    assert paths(bed.prune()["removed"]) == [left.name]
+    assert bed.there == {OLD, NEW} and not left.exists()
+
+
+def test_asked_for_and_taken_up_meanwhile(bed, monkeypatch):
+    move = prune._move_away
+
+    def late(path):
+        (bed.etc / "x.service").write_text(str(bed.home / NEW), encoding="utf-8")
+        return move(path)
+
+    monkeypatch.setattr(prune, "_move_away", late)
+    done = bed.prune(models=("org/one",))
+    assert bed.there == {NEW} and os.readlink(bed.home / "main") == NEW
+    assert "link" not in done["diff"]["before"]
+
+
 def test_taken_up_while_it_is_moved_away(bed, monkeypatch):
     """Whoever comes upon it between the look and the rename has it back."""
     move = prune._move_away
@@ -342,4 +363,3 @@ def test_alone_with_json_on_standard_input(bed):
 
     assert len(run(keep=2, used_by=[str(bed.etc)], quota="1T")["kept"]) == 3
     assert run(quota="many")["msg"].startswith("quota=many: give bytes")
-    assert run(keep=-1)["msg"] == "keep=-1: give 0 or more"

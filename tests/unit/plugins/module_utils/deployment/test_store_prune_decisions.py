@@ -99,6 +99,8 @@ def test_interrupted_removal():
     assert names(decide(look(LINKED, left), Wish())) == [B]
     used = revision(B, removed=True, uses=("a unit",))
     assert decide(look(LINKED, used), Wish()).restore == [used]
+    torn = revision(B, removed=True, uses=("a unit",), recorded=False)
+    assert (names(decide(look(LINKED, torn), Wish())), decide(look(LINKED, torn), Wish()).restore) == ([B], [])
     again = revision(B, 5, uses=("a unit",))  # it was downloaded anew: what is left over is of no use
     plan = decide(look(LINKED, again, used), Wish())
     assert (names(plan), plan.restore) == ([B], [])
