@@ -16,8 +16,8 @@ author:
 description:
   - Runs on the host that shall have the model. O(record) was read on the host that has it, by M(gpufleet.llm.model_record).
   - With O(state=prepared) it says whether files have to be sent, makes the directory that they shall arrive in, and keeps out of
-    it what this host has already. Then something sends them, rsync as a rule; a playbook that does all of it is
-    P(gpufleet.llm.copy_model#playbook).
+    it what this host has already. Then something sends them, rsync as a rule. The playbook C(gpufleet.llm.copy_model) does all
+    of it.
   - With O(state=present) every file is compared with O(record) by size and hash, the record that came along too. When one is
     wrong, nothing is put in place and all wrong ones are named. Otherwise they get owner and modes, their names in the store,
     and the link.
@@ -46,7 +46,8 @@ options:
     default: main
   listing_sha256:
     description:
-      - What the list of all files, sizes and hashes must be, as M(gpufleet.llm.model_download) returned it somewhere that is trusted.
+      - What the list of all files, sizes and hashes must be, as M(gpufleet.llm.model_download) returned it on a host that is
+        trusted.
         Without it, the other host's record is believed.
     type: str
   state:

@@ -49,8 +49,11 @@ def sums(host):
 
 def flip(host):
     """One bit of a file: its size and date stay."""
-    code = "p = '%s/main/%s'; import os; s = os.stat(p); f = open(p, 'r+b'); f.seek(1000); b = f.read(1)[0]; f.seek(1000); " % (HOME, SHARD)
-    host.output("python3 -c \"%s\"" % (code + "f.write(bytes([b ^ 1])); f.close(); os.utime(p, ns=(s.st_atime_ns, s.st_mtime_ns))"))
+    code = (
+        "import os, sys; p = sys.argv[1]; s = os.stat(p); f = open(p, 'r+b'); f.seek(1000); b = f.read(1)[0]; f.seek(1000); "
+        "f.write(bytes([b ^ 1])); f.close(); os.utime(p, ns=(s.st_atime_ns, s.st_mtime_ns))"
+    )
+    host.output('python3 -c "%s" %s/main/%s' % (code, HOME, SHARD))
 
 
 def test_it_came_whole(there, here):

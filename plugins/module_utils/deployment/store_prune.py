@@ -163,7 +163,8 @@ def _asked(look: Look, models: t.Sequence[str], plan: Plan) -> t.Set[t.Tuple[str
             elif not one.recorded:
                 refused.append("%s (it has no gpufleet.json, so it is not of this collection)" % one.path)
     if refused:
-        raise GpufleetError("In use, and so nothing was removed: %s. Stop what uses it first" % "; ".join(refused), in_use=refused)
+        message = "In use, and so nothing was removed: %s. Stop what uses it first" % "; ".join(refused)
+        raise GpufleetError(message, in_use=refused)
     return wanted
 
 

@@ -41,7 +41,8 @@ def found(path: str, name: str, ref: str) -> t.Dict[str, t.Any]:
     broken = [one["path"] for one in record["files"] if _state(home, revision, one) == "broken"]
     if broken:
         raise GpufleetError(
-            "%s is not whole: %s. Run model_download there first" % (home.revision_path(revision), ", ".join(broken)), files=broken
+            "%s is not whole: %s. Run model_download there first" % (home.revision_path(revision), ", ".join(broken)),
+            files=broken,
         )
     rows = [ModelFile.from_dict(one) for one in record["files"]]
     return {
@@ -72,7 +73,8 @@ def _home(path: str, name: str) -> store.Home:
     store.check_name(name, "model")
     kinds = [one.split("/")[-3] for one in sorted(glob.glob(os.path.join(glob.escape(path), "*", *name.split("/"))))]
     if len(kinds) > 1:
-        raise GpufleetError("model=%s is in the store as %s: name one of them" % (name, ", ".join("%s/%s" % (kind, name) for kind in kinds)))
+        names = ", ".join("%s/%s" % (kind, name) for kind in kinds)
+        raise GpufleetError("model=%s is in the store as %s: name one of them" % (name, names))
     if not kinds:
         raise GpufleetError("%s has no model %s" % (path, name))
     return store.Home(path, kinds[0], name)
@@ -91,9 +93,9 @@ def copied(wish: Wish, record: t.Dict[str, t.Any], ref: str, host: str, only_pre
     wanted = replace(wish, offline=False)
     view = settle(home, wanted, source, recheck(home, wanted, look(home, wanted, source), {}))
     path, link = home.revision_path(record["revision"]), home.link_path(ref)
-    result = {**places, "path": path, "link": link, "revision": record["revision"], "changed": False, "msg": "nothing is to be sent"}
+    result = {**places, "path": path, "link": link, "revision": record["revision"], "changed": False}
     if not view.absent:
-        return result
+        return {**result, "msg": "nothing is to be sent"}
     missing = split_held(home, record["revision"], view.absent, part)[1]
     if not wish.check_mode:
         wish.permissions.check()

@@ -119,7 +119,8 @@ def test_one_flipped_byte_is_refused_by_name(bed):
     room = bed.take(found["record"], "prepared")
     bed.send(room, found["path"])
     flip(os.path.join(room["arriving"], SHARD))
-    with pytest.raises(GpufleetError, match=r"org/one of gpu-01: 1 files are not .* nothing was put in place: %s \(sha256" % SHARD) as error:
+    said = r"org/one of gpu-01: 1 files are not .* nothing was put in place: %s \(sha256" % SHARD
+    with pytest.raises(GpufleetError, match=said) as error:
         bed.take(found["record"])
     assert error.value.details == {"files": [SHARD]}
     assert nothing_is_there(bed)
@@ -151,7 +152,7 @@ def test_record_that_was_altered_on_its_way(bed, alter, words):
     altered = copying.deepcopy(found["record"])
     alter(altered)
     Path(room["arriving"], "gpufleet.json").write_text(json.dumps(altered), encoding="utf-8")
-    with pytest.raises(GpufleetError, match="the gpufleet.json that came over and the one read on that host differ in %s" % words):
+    with pytest.raises(GpufleetError, match="gpufleet.json that came over and the one read on that host differ in %s" % words):
         bed.take(found["record"])
     assert nothing_is_there(bed)
 
@@ -160,7 +161,7 @@ def test_file_and_record_altered_there_alike(bed):
     """Who pins the list finds out; else the other host is believed."""
     found = copy.found(str(bed.there), "org/one", "main")
     other_hash(found["record"])
-    with pytest.raises(GpufleetError, match="lists other files, sizes or hashes than listing_sha256=%s" % found["listing_sha256"]):
+    with pytest.raises(GpufleetError, match="other files, sizes or hashes than listing_sha256=%s" % found["listing_sha256"]):
         bed.take(found["record"], "prepared", listing_sha256=found["listing_sha256"])
 
 
@@ -279,8 +280,9 @@ def test_not_whole_there(bed):
 def test_modules_as_programs(bed):
     def run(module, **arguments):
         said = subprocess.run(
-            [sys.executable, os.path.abspath(module.__file__)], input=json.dumps(arguments), capture_output=True, text=True, check=False
-        )
+            [sys.executable, os.path.abspath(module.__file__)], input=json.dumps(arguments), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
         return json.loads(said.stdout)
 
     found = run(model_record, store=str(bed.there), model="org/one")

@@ -325,7 +325,9 @@ def test_link_that_moves_back_meanwhile(bed, monkeypatch):
     assert bed.there == {OLDEST, OLD, NEW}
 
 
-@pytest.mark.parametrize("kind, refused", [("nfs4", True), ("fuse.glusterfs", True), ("ext4", False), ("fuse.fuse-overlayfs", False)])
+@pytest.mark.parametrize(
+    "kind, refused", [("nfs4", True), ("fuse.glusterfs", True), ("ext4", False), ("fuse.fuse-overlayfs", False)]
+)
 def test_network_file_system(bed, tmp_path, kind, refused):
     proc = tmp_path / "proc" / "self"
     proc.mkdir(parents=True)
@@ -356,7 +358,8 @@ def test_process_that_cannot_be_looked_at(bed, monkeypatch):
 def test_alone_with_json_on_standard_input(bed):
     def run(**arguments):
         said = subprocess.run(
-            [sys.executable, os.path.abspath(model_store_prune.__file__)], input=json.dumps({"store": str(bed.store), **arguments}),
+            [sys.executable, os.path.abspath(model_store_prune.__file__)],
+            input=json.dumps({"store": str(bed.store), **arguments}),
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         return json.loads(said.stdout)

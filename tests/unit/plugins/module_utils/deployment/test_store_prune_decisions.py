@@ -51,7 +51,7 @@ SHARED = {(1, 9): 50}
         ("a quota takes the oldest", look(LINKED, OLD, OLDER), {"keep": 2, "quota": 250}, [A]),
         ("a quota takes all that is unused", look(LINKED, OLD, OLDER), {"keep": 2, "quota": 100}, [A, B]),
         ("a quota counts others", look(LINKED, OLD, others={"/s/ollama": {(2, 1): 10}}), {"quota": 200}, [B]),
-        ("a quota and shared files", look(revision(B, 2, files=SHARED), revision(A, 1, files=SHARED)), {"keep": 2, "quota": 0}, [A, B]),
+        ("a quota, shared", look(revision(B, 2, files=SHARED), revision(A, 1, files=SHARED)), {"keep": 2, "quota": 0}, [A, B]),
         ("by request, linked", look(LINKED, OLD), {"models": ("org/one",)}, [C, B]),
         ("by request, one of it", look(LINKED, OLD), {"models": ("%s@%s" % (MODEL, C),)}, [C]),
         ("by request, a branch", look(LINKED, OLD), {"models": ("org/one@main",)}, [C]),
