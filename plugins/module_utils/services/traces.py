@@ -12,6 +12,7 @@ that, for links.
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import re
@@ -21,6 +22,7 @@ _COMMIT = re.compile(rb"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")
 _PATH = re.compile(rb"/[^\s\"'`,;:=<>(){}\[\]|&\\\0]+")
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")  # gigabytes that name nothing
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib/", "/proc/", "/sys/", "/dev/")  # no link there leads to a model
+_ENDED = (errno.ENOENT, errno.ESRCH, errno.EINVAL)  # what the kernel says of a process that is gone, or has no memory any more
 
 
 class Traces:
@@ -61,26 +63,27 @@ class Traces:
             if not name.isdigit():
                 continue
             folder, where = os.path.join(proc, name), "process %s" % name
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-                try:
-                    with contextlib.suppress(OSError):
-                        where += " (%s)" % _read(os.path.join(folder, "comm")).decode(errors="replace").strip()
-                    if int(name) not in mine:  # they name what this very run was told
-                        self.text(_read(os.path.join(folder, "cmdline")).replace(b"\0", b"\n"), where + " was started with it")
-                        variables = _read(os.path.join(folder, "environ")).split(b"\0")
-                        variables = [one for one in variables if not one.startswith(b"OLDPWD=")]
-                        self.text(b"\n".join(variables), where + " has it in its environment")
-                    self.text(_link(folder, "cwd"), where + " works in it", paths=False)
-                    handles = os.path.join(folder, "fd")
-                    opened = b"\n".join(_link(handles, one) for one in os.listdir(handles))
-                    self.text(opened, where + " has it open", paths=False)
-                    self.text(_read(os.path.join(folder, "maps")), where + " has it mapped", paths=False)
-                    space = _link(folder, "ns/mnt")
-                    if not space or space not in spaces:
-                        spaces.add(space)
-                        self.text(_read(os.path.join(folder, "mountinfo")), where + " has it mounted", paths=False)
-                except PermissionError:
-                    self.blind.append(where)
+            with contextlib.suppress(OSError):
+                where += " (%s)" % _read(os.path.join(folder, "comm")).decode(errors="replace").strip()
+            if int(name) not in mine:  # those name what this very run was told
+                self._look(where, " was started with it", _words, folder, paths=True)
+                self._look(where, " has it in its environment", _variables, folder, paths=True)
+            self._look(where, " works in it", _link, os.path.join(folder, "cwd"))
+            self._look(where, " has it open", _opened, os.path.join(folder, "fd"))
+            self._look(where, " has it mapped", _read, os.path.join(folder, "maps"))
+            space = b""
+            with contextlib.suppress(OSError):
+                space = _link(os.path.join(folder, "ns/mnt"))
+            if not space or space not in spaces:
+                spaces.add(space)
+                self._look(where, " has it mounted", _read, os.path.join(folder, "mountinfo"))
+
+    def _look(self, where: str, how: str, read: t.Callable[[str], bytes], path: str, paths: bool = False) -> None:
+        try:
+            self.text(read(path), where + how, paths)
+        except OSError as error:
+            if error.errno not in _ENDED and where not in self.blind:
+                self.blind.append(where)
 
     def _file(self, path: str) -> None:
         if path.endswith(_WEIGHTS):
@@ -120,13 +123,26 @@ def _ancestors(proc: str) -> t.Set[int]:
     return found
 
 
+def _words(folder: str) -> bytes:
+    return _read(os.path.join(folder, "cmdline")).replace(b"\0", b"\n")
+
+
+def _variables(folder: str) -> bytes:
+    content = _read(os.path.join(folder, "environ")).split(b"\0")
+    return b"\n".join(one for one in content if not one.startswith(b"OLDPWD="))  # where a shell was once
+
+
+def _opened(handles: str) -> bytes:
+    return b"\n".join(_link(os.path.join(handles, one)) for one in os.listdir(handles))
+
+
 def _read(path: str) -> bytes:
     with open(path, "rb") as content:
         return content.read()
 
 
-def _link(folder: str, name: str) -> bytes:
+def _link(path: str) -> bytes:
     try:
-        return os.readlink(os.fsencode(os.path.join(folder, name)))
+        return os.readlink(os.fsencode(path))
     except FileNotFoundError:  # a handle that was closed, a kernel thread
         return b""

@@ -170,6 +170,16 @@ def test_held_through_the_environment(bed, process):
     assert paths(bed.prune(keep=0)["removed"]) == [OLD]
 
 
+def test_process_that_has_ended(bed):
+    """Nobody has asked yet how it ended: the kernel says all sorts of things of it."""
+    gone = subprocess.Popen(["true"])
+    end = time.monotonic() + 30
+    while ") Z " not in Path("/proc/%d/stat" % gone.pid).read_text(encoding="utf-8"):
+        assert time.monotonic() < end
+    assert bed.prune()["changed"]
+    gone.wait()
+
+
 def test_mounted_in_a_container(bed, process, tmp_path):
     """A mount in another namespace, of which nothing but /proc/PID/mountinfo tells."""
     inside = tmp_path / "inside"
