@@ -74,16 +74,17 @@ class Traces:
             space = b""
             with contextlib.suppress(OSError):
                 space = _link(os.path.join(folder, "ns/mnt"))
-            if not space or space not in spaces:
-                spaces.add(space)
-                self._look(where, " has it mounted", _read, os.path.join(folder, "mountinfo"))
+            if space not in spaces and self._look(where, " has it mounted", _read, os.path.join(folder, "mountinfo")) and space:
+                spaces.add(space)  # of all the processes in a container, one is enough
 
-    def _look(self, where: str, how: str, read: t.Callable[[str], bytes], path: str, paths: bool = False) -> None:
+    def _look(self, where: str, how: str, read: t.Callable[[str], bytes], path: str, paths: bool = False) -> bool:
         try:
             self.text(read(path), where + how, paths)
+            return True
         except OSError as error:
             if error.errno not in _ENDED and where not in self.blind:
                 self.blind.append(where)
+            return False
 
     def _file(self, path: str) -> None:
         if path.endswith(_WEIGHTS):
