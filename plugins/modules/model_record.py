@@ -17,6 +17,7 @@ description:
   - Reads the record of a model that M(gpufleet.llm.model_download) brought, and fails when the model is not there or one of its
     files is missing or has another size. It hashes nothing and uses no network.
 extends_documentation_fragment:
+  - gpufleet.llm.attributes
   - gpufleet.llm.attributes.info
 options:
   model:
