@@ -48,6 +48,7 @@ NAMED_BY = (
     "/var/lib/containers/storage/overlay-containers/*/userdata/*.json",
 )
 _LEFT = ".removed-"  # <commit>, or <commit>.part
+_OF_COMMIT = re.compile(r"(?:\.(?:removed-)?)?([0-9a-f]{64}|[0-9a-f]{40})(?:\.part)?")
 _PART = re.compile(r"\.(.+)\.part")
 # On these, other hosts may use what this one does not see used.
 _SHARED = re.compile(r"(nfs\d?|cifs|smb3|lustre|ceph|glusterfs|beegfs|gpfs|9p|afs|ocfs2|gfs2|fuse\.(?!fuse-overlayfs).+)$")
@@ -99,9 +100,9 @@ def answer(params: t.Mapping[str, t.Any], wish: Wish, places: Places, check_mode
 def look_at(path: str, places: Places) -> Look:
     """The store, and who uses what of it."""
     homes = _homes(path)
-    commits = {one.lstrip(".").replace("removed-", "").replace(".part", "") for _model, names in homes for one in names}
-    traces = Traces({one for one in commits if store.is_commit(one)}, path)
-    if commits:
+    commits = {_OF_COMMIT.fullmatch(one) for _model, names in homes for one in names}
+    traces = Traces({one.group(1) for one in commits if one}, path)
+    if homes:
         traces.files(places.named_by)
         traces.processes(places.proc)
     given = {os.path.realpath(found) for pattern in places.in_use for found in glob.glob(pattern)}
@@ -132,11 +133,14 @@ def look_at(path: str, places: Places) -> Look:
 
 def _homes(path: str) -> t.List[t.Tuple[str, t.List[str]]]:
     """The directories of models, as kind/org/name, with what lies in them."""
-    found = []
+    found, seen = [], set()
     for folder in sorted(glob.glob(os.path.join(glob.escape(path), "*", "*", "*", ""))):
         folder = folder.rstrip("/")
         names = sorted(os.listdir(folder))
-        if any(store.is_commit(name) or name.startswith(_LEFT) or _PART.fullmatch(name) for name in names):
+        if os.path.realpath(folder) in seen:
+            continue  # the same by another name
+        seen.add(os.path.realpath(folder))
+        if any(_OF_COMMIT.fullmatch(name) for name in names):
             found.append((os.path.relpath(folder, path), names))
     return found
 
