@@ -14,6 +14,8 @@ import pytest
 
 DEFAULTS: t.Dict[str, t.Any] = {
     "source": "org/tiny",
+    "hub": "huggingface",
+    "files": None,
     "revision": "main",
     "state": "present",
     "name": None,
@@ -69,11 +71,15 @@ class Runner:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """The download, into an empty store."""
     from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import hub as hub_source
+    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import plain
 
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_ENDPOINT"):
         monkeypatch.setenv(name, "")  # to be restored, whatever the code sets
     monkeypatch.delenv("HF_TOKEN", raising=False)
+    for name in ("MODELSCOPE_ENDPOINT", "MODELSCOPE_API_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(hub_source, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(plain, "FIRST_WAIT_S", 0.01)
     return Runner(tmp_path / "store")
 
 
