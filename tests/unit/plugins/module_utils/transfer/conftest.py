@@ -16,7 +16,7 @@ DEFAULTS: t.Dict[str, t.Any] = {
     "source": "org/tiny",
     "hub": "huggingface",
     "files": None,
-    "revision": "main",
+    "revision": None,
     "state": "present",
     "name": None,
     "include": None,
@@ -81,6 +81,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     monkeypatch.setattr(hub_source, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(plain, "FIRST_WAIT_S", 0.01)
     return Runner(tmp_path / "store")
+
+
+@pytest.fixture
+def no_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server here has a certificate, and to read those of all authorities takes longer than most tests."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, "/dev/null")
 
 
 @pytest.fixture
