@@ -18,6 +18,7 @@ lines file.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import json
 import re
@@ -83,6 +84,7 @@ class Hub:
         self.private = private or {}
         self.faults = list(faults)
         self.requests: t.List[Request] = []
+        self.lie: t.Callable[[t.List[t.Dict[str, t.Any]]], t.Any] = lambda rows: None  # changes what /tree says
         self.begun = 0  # files of which something was sent; requests has those that ended
         self._lock = threading.Lock()
         self._log = open(log, "a", encoding="utf-8", buffering=1) if log else None
@@ -104,6 +106,13 @@ class Hub:
             server.server_close()
         if self._log:
             self._log.close()
+
+    def hang_up(self) -> None:
+        """End what is on its way, as a server that is stopped does."""
+        for server in self._servers:
+            for one in list(server.connections):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
 
     def add(self, repo: str, files: t.Dict[str, bytes], ref: str = "main") -> str:
         """Write files into a repository and return the ref's commit."""
@@ -147,7 +156,16 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: t.Tuple[str, int], handler: t.Any, hub: Hub, origin: str) -> None:
         self.hub = hub
         self.origin = origin
+        self.connections: t.Set[socket.socket] = set()
         super().__init__(address, handler)
+
+    def process_request(self, request: t.Any, client_address: t.Any) -> None:
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: t.Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: t.Any, client_address: t.Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # a client that went away is no news
@@ -218,6 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _tree(self, snapshot: Snapshot, folder: str, query: t.Dict[str, t.List[str]]) -> None:
         rows = snapshot.tree(folder, query.get("recursive", ["false"])[0].lower() in ("true", "1"))
+        self.server.hub.lie(rows)
         if folder and not rows:
             return self._error(404, "EntryNotFound", "%s does not exist" % folder)
         first, size = int(query.get("cursor", ["0"])[0]), self.server.hub.page_size
