@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import modelscope as source
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports import aria2
 from ansible_collections.gpufleet.llm.tests.stand_ins.modelscope.modelscope import Fault, Modelscope
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.support import FILES, WANTED, contents, wanted
 
@@ -122,6 +123,16 @@ def test_an_endpoint_and_a_token_from_the_environment(scope, run, monkeypatch):
     assert {one.authorization for one in scope.requests if one.origin == "hub"} == {True}
     assert {one.authorization for one in scope.requests if one.origin == "cdn"} == {False}
     assert "ms-secret" not in json.dumps(result) + "".join(run.said)
+
+
+def test_aria2_is_shown_no_token(scope, run, ask, monkeypatch):
+    monkeypatch.setattr(aria2, "LARGE", 100_000)
+    brought, fetch = [], aria2.fetch
+    monkeypatch.setattr(aria2, "fetch", lambda jobs, *rest: brought.extend(jobs) or fetch(jobs, *rest))
+    scope.private["org/tiny"] = "ms-secret"
+    assert contents(ask(token="ms-secret", transport="aria2")["path"]) == wanted(FILES)
+    assert sorted(os.path.basename(job.path) for job in brought) == [SHARD, SHARD.replace("1-of", "2-of")]
+    assert {one.authorization for one in scope.requests if one.origin == "cdn"} == {False}
 
 
 def test_lists_that_are_cut_are_asked_for_by_directories(scope, ask):
