@@ -9,6 +9,7 @@ A revision's directory is a store of its own, which Ollama, ollama_bundle or rsy
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -145,7 +146,7 @@ class OllamaRegistrySource(Plain):
         if kind.lower() != "bearer" or not secure:
             raise wanted
         asked = {key: told[key] for key in ("service", "scope") if key in told}
-        client = web.Web(web.Access.on(self._terms, retries=1))
+        client = web.Web(dataclasses.replace(web.Access.on(self._terms), retries=1))
         try:
             answer = json.loads(client.text("%s?%s" % (realm, urllib.parse.urlencode(asked))))
             token = answer.get("token") or answer.get("access_token")

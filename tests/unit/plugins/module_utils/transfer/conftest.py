@@ -79,7 +79,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     for name in ("MODELSCOPE_ENDPOINT", "MODELSCOPE_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(hub_source, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(plain, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(plain, "FIRST_WAIT_S", 0.001)
     return Runner(tmp_path / "store")
 
 

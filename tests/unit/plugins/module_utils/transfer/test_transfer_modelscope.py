@@ -229,7 +229,7 @@ def test_a_login_page_is_no_list(scope, ask):
     "kind, message",
     [
         ("corrupt", SHARD + " of org/tiny on .* arrived wrong 3 times and was removed"),
-        ("html", SHARD + ": it has 48 bytes, where 512000 were announced. Given up after 6 attempts"),
+        ("html", SHARD + ": a page came, as of a proxy or a login: it has 48 bytes, where 512000 were announced. Given up after"),
     ],
 )
 def test_wrong_files_never_get_their_name(scope, run, ask, kind, message):
