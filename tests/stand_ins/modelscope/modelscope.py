@@ -6,7 +6,8 @@
 
 What the client asks and what it knows of the answers is the contract (modelscope-hub 0.5.1, _legacy_api.py, _download.py):
 no pages and no word of it where a list is cut, a token as cookie and as bearer, files redirected to a CDN when they are
-large and without ranges when they are not. Repositories lie as the hub stand-in has them, ``ROOT/<org>/<name>[@<ref>]/``,
+large and without ranges when they are not. A range comes with the status 200, as the real one has it (modelscope_hub issue 50:
+only Content-Range says what it is). Repositories lie as the hub stand-in has them, ``ROOT/<org>/<name>[@<ref>]/``,
 but what has no ref is ``master``::
 
     with Modelscope(root) as scope: ...
@@ -129,6 +130,9 @@ class _ScopeHandler(_Handler):
         if self.server.origin != "cdn" and not one.lfs and "Range" in self.headers:
             del self.headers["Range"]  # what git holds comes whole
         super()._file(one, headers)
+
+    def _head(self, status: int, headers: t.Dict[str, str]) -> None:
+        super()._head(200 if status == 206 else status, headers)
 
     def _record(self, status: int, sent: int) -> None:
         credentials = "Authorization" in self.headers or "Cookie" in self.headers

@@ -163,8 +163,9 @@ class Web:
         """How large a file is; None when the server does not say. Not by HEAD: a presigned address is for GET alone."""
 
         def attempt() -> t.Optional[int]:
-            with self._open(url, {"Range": "bytes=0-0"}) as response:
-                return _content_range(response)[1] if response.status == 206 else _expected(response)
+            headers = {"Range": "bytes=0-0"}
+            with self._open(url, headers) as response:
+                return _content_range(response)[1] if _is_partial(response, headers) else _expected(response)
 
         return self._persist(url, attempt, lambda: 0)
 
@@ -231,7 +232,7 @@ class Web:
             if part.etag and part.url == url:
                 headers["If-Range"] = part.etag
         with self._open(url, headers) as response:
-            if response.status == 206:
+            if _is_partial(response, headers):
                 start, total = _content_range(response)
                 if start != part.position or (part.size is not None and total != part.size):
                     raise _Again("it is another file than when it was begun", 0, anew=True)
@@ -468,6 +469,11 @@ def _window_left(value: t.Optional[str]) -> t.Optional[float]:
 def _expected(response: t.Any) -> t.Optional[int]:
     value = response.headers.get("Content-Length")
     return int(value) if value and value.isdigit() else None
+
+
+def _is_partial(response: t.Any, headers: t.Mapping[str, str]) -> bool:
+    """ModelScope sends the range that is asked for, says so in Content-Range, and calls it 200 (modelscope_hub issue 50)."""
+    return response.status == 206 or ("Range" in headers and "Content-Range" in response.headers)
 
 
 def _content_range(response: t.Any) -> t.Tuple[t.Optional[int], t.Optional[int]]:

@@ -81,12 +81,15 @@ def test_killed_and_continued_in_the_middle_of_a_file(tmp_path, source):
         process.communicate(timeout=60)
         kept = arrived(store)
         assert kept < len(large), "killed too late to test anything"
+        server.requests.clear()
 
         out, errors = start(store, params).communicate(timeout=60)
         result = json.loads(out)
         assert result["changed"] is True, (out, errors)
         assert large in [path.read_bytes() for path in Path(result["path"]).rglob("*") if path.is_file()]
-        assert "bytes=%d-" % kept in [one.range for one in server.requests]
+        continued = [one.sent_bytes for one in server.requests if one.range == "bytes=%d-" % kept]
+        assert max(continued) == len(large) - kept
+        assert all(one.sent_bytes < len(large) for one in server.requests), "it began anew"
         assert "secret" not in out
 
         asked = len(server.requests)
