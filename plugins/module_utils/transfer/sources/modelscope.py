@@ -54,9 +54,8 @@ class ModelscopeSource(Plain):
         self._commit = self.revision if is_commit(self.revision) and len(self.revision) == 40 else ""
         self._asked = DEFAULT_REVISION if is_commit(self.revision) and not self._commit else self.revision
         self._files: t.Optional[t.List[ModelFile]] = None
-        super().__init__(
-            "%s on %s" % (name, self.endpoint), transport, terms, lambda: token() or os.environ.get("MODELSCOPE_API_TOKEN") or None
-        )
+        label = "%s on %s" % (name, self.endpoint)
+        super().__init__(label, transport, terms, lambda: token() or os.environ.get("MODELSCOPE_API_TOKEN") or None)
 
     def resolve(self) -> str:
         """The digest of what the branch or tag holds now; a commit is what it is."""
@@ -143,7 +142,9 @@ class ModelscopeSource(Plain):
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise self._foreign("the size of %s is %r" % (row["Path"], size))
         if not _SHA256.fullmatch(sha256):
-            raise GpufleetError("%s states no sha256 of %s, so nobody could tell whether it arrives right" % (self.label, row["Path"]))
+            raise GpufleetError(
+                "%s states no sha256 of %s, so nobody could tell whether it arrives right" % (self.label, row["Path"])
+            )
         return ModelFile(row["Path"], size, sha256=sha256)
 
     def _data(self, path: str) -> t.Any:
@@ -170,7 +171,8 @@ class ModelscopeSource(Plain):
         known = data.get("RevisionMap") or {}
         names = [one.get("Revision") for kind in ("Branches", "Tags") for one in known.get(kind) or []]
         return GpufleetError(
-            "%s has no revision %s: set revision to a branch or a tag. It has %s" % (self.label, self._asked, ", ".join(map(str, names)))
+            "%s has no revision %s: set revision to a branch or a tag. It has %s"
+            % (self.label, self._asked, ", ".join(map(str, names)))
         )
 
     def _foreign(self, what: str) -> GpufleetError:

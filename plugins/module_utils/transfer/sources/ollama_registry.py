@@ -106,7 +106,8 @@ class OllamaRegistrySource(Plain):
         if status in (401, 403):
             return LoginWanted(
                 "%s is not open to everybody (HTTP %d). Models that belong to an account of ollama.com are signed for by "
-                "Ollama's own key: pull those with the module ollama_model. For another registry set token_file" % (self.label, status),
+                "Ollama's own key: pull those with the module ollama_model. For another registry set token_file"
+                % (self.label, status),
                 headers.get("WWW-Authenticate", "") if status == 401 else "",
             )
         if status != 404:

@@ -88,8 +88,8 @@ class UrlsSource(Plain):
         shown = url.partition("?")[0]
         if status in (401, 403):
             return GpufleetError(
-                "%s: HTTP %d. The server wants a token: set token_file. If it was presigned, its time may be over: give a new query"
-                % (shown, status)
+                "%s: HTTP %d. The server wants a token: set token_file. If it was presigned, its time may be over: "
+                "give a new query" % (shown, status)
             )
         return GpufleetError("%s: HTTP %d. Check url" % (shown, status)) if status in (404, 410) else None
 
@@ -151,7 +151,9 @@ def _address(row: t.Dict[str, t.Any], where: str) -> Address:
     path = row.get("path") or urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2])
     parts = path.split("/")
     if {"", ".", ".."} & set(parts) or re.search(r"[\\\x00-\x1f\x7f]", path) or path == RECORD:
-        raise GpufleetError("%s: path=%r is no name of a file in the model: give one that is relative, without .." % (where, path))
+        raise GpufleetError(
+            "%s: path=%r is no name of a file in the model: give one that is relative, without .." % (where, path)
+        )
     return Address(path, url, sha256, size, (row.get("query") or "").lstrip("?"))
 
 
