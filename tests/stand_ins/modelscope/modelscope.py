@@ -60,6 +60,8 @@ class _ScopeHandler(_Handler):
         fault = self._scope.take_fault(self.command, parts.path) if words[6:] != ["repo"] else None
         if fault and fault.kind == "status":
             return self._failure(fault.status, 10010000002, "stand-in: fault", fault.headers())
+        if fault and fault.kind == "corrupt":  # of an answer: it says no, with the status 200
+            return self._failure(200, 10010000002, "stand-in: not today")
         if fault and fault.kind == "html":
             return self._send(200, {"Content-Type": "text/html"}, b"<html><body>Log in to this network</body></html>")
         repo = "/".join(words[4:6])

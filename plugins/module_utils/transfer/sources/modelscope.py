@@ -153,10 +153,10 @@ class ModelscopeSource(Plain):
             answer = json.loads(raw.decode("utf-8"))
         except (ValueError, RecursionError):
             raise self._foreign("its answer is no JSON. A proxy or a login page may be in between") from None
+        if isinstance(answer, dict) and not answer.get("Success", True):
+            raise GpufleetError("%s answers: %s (Code %s)" % (self.label, answer.get("Message"), answer.get("Code")))
         if not isinstance(answer, dict) or "Data" not in answer:
             raise self._foreign("its answer has no Data")
-        if not answer.get("Success", True):
-            raise GpufleetError("%s answers: %s (Code %s)" % (self.label, answer.get("Message"), answer.get("Code")))
         return answer["Data"]
 
     def _absent(self) -> GpufleetError:

@@ -219,9 +219,16 @@ def test_files_without_a_hash_are_refused_by_name(scope, ask):
         ask()
 
 
-def test_a_login_page_is_no_list(scope, ask):
-    scope.faults.append(Fault("html", path="*/repo/files"))
-    with pytest.raises(GpufleetError, match="its answer is no JSON. A proxy or a login page may be in between. Check end"):
+@pytest.mark.parametrize(
+    "kind, message",
+    [
+        ("html", "does not answer as ModelScope does: its answer is no JSON. A proxy or a login page may be in between. Check"),
+        ("corrupt", r"^org/tiny on .* answers: stand-in: not today \(Code 10010000002\)"),
+    ],
+)
+def test_answers_that_are_no_list(scope, ask, kind, message):
+    scope.faults.append(Fault(kind, path="*/repo/files"))
+    with pytest.raises(GpufleetError, match=message):
         ask()
 
 
