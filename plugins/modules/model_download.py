@@ -194,7 +194,8 @@ options:
       - How files come from a hub.
       - V(http) asks for each file as it is, continues it where an earlier run ended, and hashes it on its way.
       - V(aria2) brings large files in pieces over several connections, and the others as V(http) does. It needs aria2c.
-      - V(auto) is V(aria2) where there is aria2c, and V(http) elsewhere.
+      - V(auto) is V(aria2) where there is aria2c and fewer than four files are large, since more of them share the line by
+        themselves, and V(http) elsewhere.
       - V(xet) leaves it to huggingface_hub and its hf_xet, and V(hf_transfer) to the last huggingface_hub that had that one.
         Both begin a file anew in every run. They run as a process of their own, which is ended when nothing comes for
         O(timeout) seconds; what they did not bring comes as with V(http).

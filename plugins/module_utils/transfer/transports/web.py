@@ -375,8 +375,9 @@ class _Part:
         self.position, self.digest = 0, self.wanted.digest()
         self.url, self.size = url, size
         self.etag = etag if etag and not etag.startswith("W/") else None  # a weak one does not promise the same bytes
-        note = {"url": self.url, "size": self.size, "etag": self.etag, self.wanted.kind: self.wanted.value}
-        store.write_json(self._note, note)
+        if self.wanted.size is None or self.wanted.size > _PIECE:  # a small one is not worth to be continued
+            note = {"url": self.url, "size": self.size, "etag": self.etag, self.wanted.kind: self.wanted.value}
+            store.write_json(self._note, note)
 
     def write(self, piece: bytes) -> None:
         view = memoryview(piece)
