@@ -16,11 +16,15 @@ from . import store
 from .sources.directory import DirectorySource
 from .download import ensure
 from .sources.hub import HubSource
+from .sources.modelscope import ModelscopeSource
+from .sources.ollama_registry import OllamaRegistrySource
+from .sources.urls import UrlsSource
 from .permissions import Permissions, parse_mode
 from .source import Source, Wish
 from .transports.terms import Terms
 from .watch import Watch
 
+_WHOLE = (UrlsSource.kind, OllamaRegistrySource.kind)  # of these, nothing is left out by default
 _OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
 
 
@@ -36,10 +40,14 @@ def answer(
             raise GpufleetError("%s=%d: give a positive number" % (option, params[option]))
     if not os.path.isabs(params["store"]):
         raise GpufleetError("store=%s: give an absolute path" % params["store"])
-    store.check_ref(params["revision"])
-    is_directory = os.path.isabs(params["source"])
+    terms = Terms(
+        params["max_workers"], params["timeout"], _rate(params["limit_rate"], params["transport"]), params["ca_path"], say
+    )
+    is_directory = os.path.isabs(params["source"] or "")
+    source = _source(params, terms, need_client)
+    store.check_ref(source.revision)
     wish = Wish(
-        source=os.path.normpath(params["source"]) if is_directory else params["source"],
+        source=(os.path.normpath(params["source"]) if is_directory else params["source"]) or source.name,
         store=params["store"],
         permissions=Permissions(
             params["owner"],
@@ -47,7 +55,7 @@ def answer(
             parse_mode(params["mode"], "mode"),
             parse_mode(params["directory_mode"], "directory_mode"),
         ),
-        include=params["include"],
+        include=params["include"] or (["*"] if source.kind in _WHOLE else None),
         exclude=params["exclude"],
         latest=params["state"] == "latest",
         offline=params["offline"] and not is_directory,
@@ -60,10 +68,6 @@ def answer(
         listing_sha256=params["listing_sha256"],
         watch=Watch(None if check_mode else params["progress_file"]),
     )
-    terms = Terms(
-        params["max_workers"], params["timeout"], _rate(params["limit_rate"], params["transport"]), params["ca_path"], say
-    )
-    source = _directory(params) if is_directory else _hub(params, terms, need_client)
     try:
         with wish.watch:
             return ensure(wish, source)
@@ -71,6 +75,46 @@ def answer(
         if error.errno not in _OUTSIDE:
             raise
         raise GpufleetError("%s: %s. Check store=%s" % (error.filename, error.strerror, wish.store))
+
+
+def _source(params: t.Dict[str, t.Any], terms: Terms, need_client: t.Callable[[], None]) -> Source:
+    if params["files"] is not None:
+        return _urls(params, terms)
+    if os.path.isabs(params["source"]):
+        return _directory(params)
+    if params["name"]:
+        raise GpufleetError(
+            "name=%s: only a directory is given a name, or a list of files: source=%s has one"
+            % (params["name"], params["source"])
+        )
+    if params["hub"] == "ollama":
+        if params["include"] or params["exclude"]:
+            raise GpufleetError("include, exclude: a model of a registry of Ollama's is all of its blobs. Leave them out")
+        return OllamaRegistrySource(params["source"], **_asked(params, terms))
+    store.check_name(params["source"], "source")
+    if params["hub"] == "modelscope":
+        return ModelscopeSource(params["source"], **_asked(params, terms))
+    return _hub(params, terms, need_client)
+
+
+def _asked(params: t.Dict[str, t.Any], terms: Terms) -> t.Dict[str, t.Any]:
+    return {
+        "revision": params["revision"],
+        "transport": params["transport"],
+        "endpoint": params["endpoint"],
+        "token": lambda: params["token"] or _token(params["token_file"]),
+        "terms": terms,
+    }
+
+
+def _urls(params: t.Dict[str, t.Any], terms: Terms) -> Source:
+    if not params["name"]:
+        raise GpufleetError("files: set name to the org/name that they shall have in the store")
+    store.check_name(params["name"], "name")
+    asked = _asked(params, terms)
+    del asked["endpoint"]  # they have their addresses
+    has_token = bool(params["token"] or params["token_file"])
+    return UrlsSource(params["name"], params["files"], has_token=has_token, **asked)
 
 
 def _directory(params: t.Dict[str, t.Any]) -> Source:
@@ -81,18 +125,13 @@ def _directory(params: t.Dict[str, t.Any]) -> Source:
     if not params["name"] and "/" not in name.strip("/"):
         raise GpufleetError("source=%s: set name to the org/name it shall have in the store" % path)
     store.check_name(name, "name")
-    return DirectorySource(path, name, params["revision"], params["max_workers"])
+    return DirectorySource(path, name, params["revision"] or "main", params["max_workers"])
 
 
 def _hub(params: t.Dict[str, t.Any], terms: Terms, need_client: t.Callable[[], None]) -> Source:
-    if params["name"]:
-        raise GpufleetError(
-            "name=%s: only a directory is given a name, source=%s has one" % (params["name"], params["source"])
-        )
-    store.check_name(params["source"], "source")
     return HubSource(
         params["source"],
-        params["revision"],
+        params["revision"] or "main",
         params["transport"],
         endpoint=params["endpoint"],
         token=lambda: params["token"] or _token(params["token_file"]),
