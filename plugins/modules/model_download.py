@@ -23,9 +23,8 @@ description:
     come from.
   - A complete model is recognised by the recorded size, modification time and inode of its files, without network,
     without hashing and without any library.
-  - Can be killed at any time. The next run keeps the files that had been verified, and with O(transport=http) goes on in each
-    of the others where it was.
-    Two runs on the same model wait for one another.
+  - Can be killed at any time. The next run keeps the files that had been verified, and goes on in each of the others where it
+    was. Two runs on the same model wait for one another.
   - Files that another revision of the model has too are linked and not fetched again.
 extends_documentation_fragment:
   - gpufleet.llm.attributes
@@ -140,13 +139,54 @@ options:
     default: 7200
   transport:
     description:
-      - How files come from a hub. V(http) asks for each file as it is, continues it where an earlier run ended, and hashes it on
-        its way. V(xet) leaves it to huggingface_hub and its hf_xet, which begin a file anew in every run.
+      - How files come from a hub.
+      - V(http) asks for each file as it is, continues it where an earlier run ended, and hashes it on its way.
       - V(aria2) brings large files in pieces over several connections, and the others as V(http) does. It needs aria2c.
       - V(auto) is V(aria2) where there is aria2c, and V(http) elsewhere.
+      - V(xet) leaves it to huggingface_hub and its hf_xet, and V(hf_transfer) to the last huggingface_hub that had that one.
+        Both begin a file anew in every run. They run as a process of their own, which is ended when nothing comes for
+        O(timeout) seconds; what they did not bring comes as with V(http).
     type: str
-    choices: [aria2, auto, http, xet]
+    choices: [aria2, auto, hf_transfer, http, xet]
     default: auto
+  hf_transfer_python:
+    description:
+      - The Python that has hf_transfer and a huggingface_hub before 1.0, for O(transport=hf_transfer).
+      - The role P(gpufleet.llm.tools#role) installs it with C(tools_hf_transfer=true).
+    type: path
+    default: /opt/gpufleet/hf-transfer/bin/python
+  limit_rate:
+    description:
+      - The most bytes a second that this run may take from the line. V(50M) are 50 MiB.
+      - Not with V(xet) and V(hf_transfer), which know no limit.
+    type: str
+  ca_path:
+    description:
+      - A file or directory with the certificates of authorities to be trusted, for a mirror with one of the site's own.
+    type: path
+  verify:
+    description:
+      - With V(record), a file whose size, modification time and inode are the recorded ones is taken for whole.
+      - With V(full), every file is read and hashed again, O(max_workers) at a time.
+    type: str
+    choices: [record, full]
+    default: record
+  repair:
+    description:
+      - Fetch a file again that is there and not what the source states. With V(false), such a file is an error.
+    type: bool
+    default: true
+  listing_sha256:
+    description:
+      - What RV(listing_sha256) shall be. A source that lists other files, sizes or hashes is refused.
+      - For a mirror, which need not be trusted then.
+    type: str
+  progress_file:
+    description:
+      - A file that gets a line every second while the module works, with what came, the rate and the seconds left, as long as
+        the source's sizes are known. It begins anew with each run.
+      - As a task of Ansible, the last line is shown every ten seconds.
+    type: path
   tools_python:
     description:
       - The Python that has huggingface_hub, where the one that runs the module has not.
@@ -178,6 +218,18 @@ EXAMPLES = r"""
     source: meta-llama/Llama-3.1-8B-Instruct
     endpoint: http://mirror.example.com:8080
     token_file: /etc/gpufleet/hub.token
+
+- name: Not more of the line than others can spare, and a line every ten seconds
+  gpufleet.llm.model_download:
+    source: Qwen/Qwen3-235B-A22B
+    limit_rate: 200M
+    progress_file: /run/model_download.progress
+
+- name: Read every file again, and say which are wrong
+  gpufleet.llm.model_download:
+    source: Qwen/Qwen3-8B
+    verify: full
+    repair: false
 
 - name: One quantization of a GGUF repository
   gpufleet.llm.model_download:
@@ -226,6 +278,12 @@ downloaded_bytes:
 reused_bytes:
   description: Bytes that the host had already, from an interrupted run or another revision. Null when it is not known.
   type: int
+  returned: success
+listing_sha256:
+  description:
+    - The sha256 digest over the path, size and hash of every file that the source lists, in the order of the paths. Null when it
+      is not known.
+  type: str
   returned: success
 waited_s:
   description: Seconds waited for another process that worked on the same model.

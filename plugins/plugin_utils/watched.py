@@ -21,7 +21,28 @@ _FIRST_PAUSE_S = 0.3
 _SLACK_S = 600  # for a module that ends itself at its limit, and has to tidy up
 
 
-def run(action: ActionBase, task_vars: t.Mapping[str, t.Any], progress_file: str, limit_s: float) -> t.Dict[str, t.Any]:
+class WatchedModule(ActionBase):
+    """The module of the same name, watched when it is given a progress_file."""
+
+    _supports_async = True
+    LIMIT_S = 0.0  # of the module, where the task has no timeout
+    SILENCE_S: t.Optional[float] = None  # of a progress_file that a living module writes to every second
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        arguments, task = self._task.args, self._task
+        if task.async_val or task.check_mode or not arguments.get("progress_file"):
+            return dict(result, **self._execute_module(task_vars=task_vars, wrap_async=task.async_val))
+        return dict(result, **run(self, task_vars, arguments["progress_file"], self.limit_s(arguments), self.SILENCE_S))
+
+    def limit_s(self, arguments: t.Mapping[str, t.Any]) -> float:
+        """Seconds that the module takes at most."""
+        return self.LIMIT_S
+
+
+def run(
+    action: ActionBase, task_vars: t.Mapping[str, t.Any], progress_file: str, limit_s: float, silence_s: t.Optional[float] = None
+) -> t.Dict[str, t.Any]:
     """What the module of the task returned. ``progress_file`` holds the line to show; ``limit_s`` is the module's own limit."""
     # pylint: disable=protected-access  # it is what an action plugin is made of
     task = action._task
@@ -42,25 +63,28 @@ def run(action: ActionBase, task_vars: t.Mapping[str, t.Any], progress_file: str
         if answer.get("finished") or answer.get("failed"):
             break
         now = time.monotonic()
-        if now - began > limit_s + _SLACK_S:
+        silent_s = 0.0
+        if now - shown >= SHOWN_EVERY_S:
+            shown = now
+            silent_s = _show(action, progress_file, task_vars["inventory_hostname"])
+        if now - began > limit_s + _SLACK_S or (silence_s is not None and silent_s > silence_s):
             return {
                 "failed": True,
                 "msg": "the job did not end in %d s and says nothing more: it was killed, or its host started anew. "
                 "The next run goes on where it ended" % (now - began),
             }
-        if now - shown >= SHOWN_EVERY_S:
-            shown = now
-            _show(action, progress_file, task_vars["inventory_hostname"])
     action._low_level_execute_command("rm -f -- " + shlex.quote(job["results_file"]))
     for name in ("ansible_job_id", "results_file", "started", "finished", "stdout", "stdout_lines", "stderr", "stderr_lines"):
         answer.pop(name, None)
     return answer
 
 
-def _show(action: ActionBase, progress_file: str, host: str) -> None:
-    if action._task.no_log:  # pylint: disable=protected-access
-        return
-    command = "tail -n 1 -- %s 2>/dev/null" % shlex.quote(progress_file)
-    line = action._low_level_execute_command(command)["stdout"].strip()  # pylint: disable=protected-access
-    if line:
-        Display().display("%s: %s" % (host, line))
+def _show(action: ActionBase, progress_file: str, host: str) -> float:
+    """Show the last line; returns the seconds since it was written, by the host's own clock."""
+    path = shlex.quote(progress_file)
+    command = "tail -n 1 -- %s 2>/dev/null; echo; expr $(date +%%s) - $(stat -c %%Y -- %s)" % (path, path)
+    # pylint: disable-next=protected-access
+    line, _newline, age = action._low_level_execute_command(command)["stdout"].strip().rpartition("\n")
+    if line.strip() and not action._task.no_log:  # pylint: disable=protected-access
+        Display().display("%s: %s" % (host, line.strip()))
+    return float(age) if line.strip() and age.strip().isdigit() else 0.0

@@ -87,10 +87,11 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
 def _predict(home: store.Home, source: Source, view: View, work: Work) -> None:
     revision = t.cast(str, view.revision)
     work.rechecked = list(view.touched)
-    held, work.downloaded = split_held(home, revision, view.absent, Part(home.part_path(revision)))
+    part = Part(home.part_path(revision))
+    held, work.downloaded = split_held(home, revision, view.absent, part)
     work.reused = list(held)
     if source.kind != "local":  # whether a copy would share its blocks shows only when it is made
-        check_space(home.path, source, work.downloaded)
+        check_space(home.path, source, work.downloaded, part)
 
 
 def _carry_out(home: store.Home, wish: Wish, source: Source, view: View, work: Work) -> None:
@@ -103,7 +104,7 @@ def _carry_out(home: store.Home, wish: Wish, source: Source, view: View, work: W
         work.reused, wrong = keep_held(held, part)
         missing += wrong
         if missing and not source.copies_for_free(part.incoming):
-            check_space(home.path, source, missing)
+            check_space(home.path, source, missing, part)
         wish.say("fetching %s of %s" % (_amount(missing), source.label))
         total = sum(one.size for one in view.absent)
         wish.watch.stage("fetching %s" % source.label, lambda: bytes_below(part.path), total)

@@ -21,6 +21,7 @@ from . import store
 from .files import ModelFile, problem_with
 from .source import Source, Wish
 from .transports.web import Wrong
+from .watch import bytes_of
 
 _ATTEMPTS = 3
 
@@ -42,6 +43,13 @@ class Part:
     def open(self) -> None:
         for folder in (self.path, self.files, self.incoming):
             os.makedirs(folder, mode=0o700, exist_ok=True)
+        for top, folders, names in os.walk(self.path):
+            for name in folders + names:
+                if os.path.islink(os.path.join(top, name)):
+                    raise GpufleetError(
+                        "%s is a link, which no download makes: it would be written through. Look who made it, and remove it"
+                        % os.path.join(top, name)
+                    )
 
 
 def split_held(
@@ -90,8 +98,9 @@ def keep_held(held: t.Dict[ModelFile, t.List[str]], part: Part) -> t.Tuple[t.Lis
     return kept, missing
 
 
-def check_space(path: str, source: Source, missing: t.Sequence[ModelFile]) -> None:
-    needed, free = sum(one.size for one in missing), store.free_bytes(path)
+def check_space(path: str, source: Source, missing: t.Sequence[ModelFile], part: Part) -> None:
+    begun = sum(min(one.size, bytes_of(os.path.join(part.incoming, one.path))) for one in missing)
+    needed, free = sum(one.size for one in missing) - begun, store.free_bytes(path)
     if needed > free:
         raise GpufleetError(
             "%s needs %d bytes (%s) more and the file system of %s has %d free: %s short. "

@@ -65,17 +65,20 @@ class Counter:
         return self._count
 
 
+def bytes_of(path: str) -> int:
+    """What has come of a file: of one that aria2 fills here and there, the blocks that it has."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    return min(found.st_size, found.st_blocks * 512) if os.path.lexists(path + ".aria2") else found.st_size
+
+
 def bytes_below(folder: str) -> int:
-    """What has come so far: of a file that aria2 fills here and there, the blocks that it has."""
-    count = 0
-    for top, _folders, names in os.walk(folder):
-        known = set(names)
-        for name in names:
-            if name.endswith((".aria2", ".json.new")):
-                continue
-            try:
-                found = os.stat(os.path.join(top, name))
-            except FileNotFoundError:
-                continue
-            count += min(found.st_size, found.st_blocks * 512) if name + ".aria2" in known else found.st_size
-    return count
+    """What has come so far of a model."""
+    return sum(
+        bytes_of(os.path.join(top, name))
+        for top, _folders, names in os.walk(folder)
+        for name in names
+        if not name.endswith((".aria2", ".json", ".json.new"))
+    )

@@ -18,9 +18,11 @@ lines file.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import json
 import re
+import socket
 import sys
 import threading
 import time
@@ -82,6 +84,8 @@ class Hub:
         self.private = private or {}
         self.faults = list(faults)
         self.requests: t.List[Request] = []
+        self.lie: t.Callable[[t.List[t.Dict[str, t.Any]]], t.Any] = lambda rows: None  # changes what /tree says
+        self.begun = 0  # files of which something was sent; requests has those that ended
         self._lock = threading.Lock()
         self._log = open(log, "a", encoding="utf-8", buffering=1) if log else None
         self._servers = [_Server((host, port), _Handler, self, "hub")]
@@ -102,6 +106,13 @@ class Hub:
             server.server_close()
         if self._log:
             self._log.close()
+
+    def hang_up(self) -> None:
+        """End what is on its way, as a server that is stopped does."""
+        for server in self._servers:
+            for one in list(server.connections):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
 
     def add(self, repo: str, files: t.Dict[str, bytes], ref: str = "main") -> str:
         """Write files into a repository and return the ref's commit."""
@@ -145,7 +156,16 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: t.Tuple[str, int], handler: t.Any, hub: Hub, origin: str) -> None:
         self.hub = hub
         self.origin = origin
+        self.connections: t.Set[socket.socket] = set()
         super().__init__(address, handler)
+
+    def process_request(self, request: t.Any, client_address: t.Any) -> None:
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: t.Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: t.Any, client_address: t.Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # a client that went away is no news
@@ -158,6 +178,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_args: t.Any) -> None:
         pass
+
+    def setup(self) -> None:
+        super().setup()
+        # What lies in the kernel counts as sent: it shall not be much.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)
 
     def do_GET(self) -> None:
         self._route(b"")
@@ -211,6 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _tree(self, snapshot: Snapshot, folder: str, query: t.Dict[str, t.List[str]]) -> None:
         rows = snapshot.tree(folder, query.get("recursive", ["false"])[0].lower() in ("true", "1"))
+        self.server.hub.lie(rows)
         if folder and not rows:
             return self._error(404, "EntryNotFound", "%s does not exist" % folder)
         first, size = int(query.get("cursor", ["0"])[0]), self.server.hub.page_size
@@ -317,34 +343,37 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {**headers, "Content-Range": "bytes %d-%d/%d" % (first, last, one.size)}
         length = last - first + 1
         self._head(status, {"Content-Type": "application/octet-stream", **headers, "Content-Length": str(length)})
-        sent = self._body(one, first, length, fault) if self.command == "GET" else 0
-        self._record(status, sent)
-        return None
+        self._sent = 0
+        self.server.hub.begun += 1
+        try:
+            if self.command == "GET":
+                self._body(one, first, length, fault)
+        finally:  # also when the client went away
+            self._record(status, self._sent)
 
-    def _body(self, one: HubFile, first: int, length: int, fault: t.Optional[Fault]) -> int:
+    def _body(self, one: HubFile, first: int, length: int, fault: t.Optional[Fault]) -> None:
         kind = fault.kind if fault else ""
         spot = int(one.size * fault.at) if fault else 0  # a place in the file, whatever range is asked for
-        sent = 0
         with open(one.local, "rb") as source:
             source.seek(first)
-            while sent < length:
-                piece = source.read(min(PIECE, length - sent))
-                here = first + sent
+            while self._sent < length:
+                piece = source.read(min(PIECE, length - self._sent))
+                here = first + self._sent
                 if fault and kind in ("drop", "stall", "corrupt") and here <= spot < here + len(piece):
                     if kind == "corrupt":
                         piece = piece[: spot - here] + bytes([piece[spot - here] ^ 0xFF]) + piece[spot - here + 1 :]
                     else:
                         self.wfile.write(piece[: spot - here])
                         self.wfile.flush()
+                        self._sent += spot - here
                         if kind == "stall":
                             time.sleep(fault.seconds)
                         self.close_connection = True
-                        return sent + spot - here
+                        return
                 self.wfile.write(piece)
-                sent += len(piece)
+                self._sent += len(piece)
                 if fault and kind == "slow":
                     time.sleep(len(piece) / fault.rate)
-        return sent
 
 
 def _span(first: str, last: str, size: int) -> t.Tuple[int, int]:

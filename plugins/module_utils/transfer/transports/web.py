@@ -65,6 +65,7 @@ class Access:
             ca_path=terms.ca_path,
             timeout_s=math.inf,
             stall_timeout_s=terms.stall_timeout_s,
+            retries=8,  # minutes: a server that starts again, a line that comes back
             limit_bytes_per_s=terms.limit_bytes_per_s,
             say=terms.say,
             **more,
@@ -223,7 +224,10 @@ class Web:
             else:
                 total = _expected(response)
                 if part.wanted.size is not None and total not in (None, part.wanted.size):
-                    raise _Again("it has %d bytes, where %d were announced" % (total or 0, part.wanted.size), anew=True)
+                    page = response.headers.get_content_type() == "text/html"
+                    what = "a page came, as of a proxy or a login: it" if page else "it"
+                    text = "%s has %d bytes, where %d were announced" % (what, total or 0, part.wanted.size)
+                    raise _Again(text, anew=True)
                 part.begin(url, total, response.headers.get("ETag"))
             if total is not None:
                 room(total - part.position, total)

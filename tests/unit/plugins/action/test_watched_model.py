@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 
 import pytest
-from ansible_collections.gpufleet.llm.plugins.action import ollama_model
+from ansible_collections.gpufleet.llm.plugins.action import model_download, ollama_model
 from ansible_collections.gpufleet.llm.plugins.plugin_utils import watched
 
 JOB = {"ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2", "started": 1, "finished": 0}
@@ -18,14 +18,14 @@ JOB = {"ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2", "s
 class Bed:
     """An action, a host whose job ends at its ``answers``, and a clock."""
 
-    def __init__(self, monkeypatch, **arguments):
+    def __init__(self, monkeypatch, plugin=ollama_model, **arguments):
         self.now, self.ran, self.shown, self.job, self.answers = 0.0, [], [], dict(JOB), []
-        self.line = "pulling 41 % of 5.2 GB"
+        self.line, self.age = "pulling 41 % of 5.2 GB", 1
         monkeypatch.setattr(watched.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(watched.time, "sleep", self.sleep)
         monkeypatch.setattr(watched, "Display", lambda: types.SimpleNamespace(display=self.shown.append))
-        monkeypatch.setattr(ollama_model.ActionBase, "run", lambda _self, _tmp, _vars: {})
-        self.action = action = object.__new__(ollama_model.ActionModule)
+        monkeypatch.setattr(watched.ActionBase, "run", lambda _self, _tmp, _vars: {})
+        self.action = action = object.__new__(plugin.ActionModule)
         action._task = types.SimpleNamespace(args=dict({"name": "a"}, **arguments), check_mode=False, async_val=0, no_log=False)
         action._execute_module = self.execute
         action._low_level_execute_command = self.command
@@ -44,7 +44,7 @@ class Bed:
 
     def command(self, words):
         self.ran.append(words)
-        return {"stdout": self.line + "\n"}
+        return {"stdout": "%s\n\n%d\n" % (self.line, self.age)}
 
     def run(self):
         return self.action.run(None, {"inventory_hostname": "gpu1"})
@@ -72,7 +72,7 @@ def test_a_long_one_says_how_far_it_is_every_ten_seconds(bed):
     one.answers = [{}] * 9 + [{"finished": 1, "failed": True, "msg": "no such model"}]
     assert one.run() == {"failed": True, "msg": "no such model"}
     assert one.ran[0] == ("ollama_model", True, 660)
-    assert "tail -n 1 -- '/run/a b' 2>/dev/null" in one.ran
+    assert "tail -n 1 -- '/run/a b' 2>/dev/null; echo; expr $(date +%s) - $(stat -c %Y -- '/run/a b')" in one.ran
     assert 40 < one.now < 60 and one.shown == ["gpu1: pulling 41 % of 5.2 GB"] * (len(one.shown)) and 3 <= len(one.shown) <= 5
 
 
@@ -88,6 +88,13 @@ def test_a_job_that_was_killed_does_not_last_for_ever(bed):
     one = bed(progress_file="/run/p", timeout="30")
     result = one.run()
     assert result["failed"] and "did not end in 6" in result["msg"] and 630 < one.now < 650
+
+
+def test_a_module_that_writes_every_second_is_dead_when_it_does_not(bed):
+    one = bed(plugin=model_download, progress_file="/run/p")
+    one.age = 121
+    result = one.run()
+    assert result["failed"] and "says nothing more: it was killed" in result["msg"] and one.now < 30
 
 
 @pytest.mark.parametrize("answer", [{"failed": True, "msg": "could not find job"}, {"failed": True, "msg": "unreachable"}])
