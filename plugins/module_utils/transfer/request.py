@@ -18,6 +18,7 @@ from .download import ensure
 from .sources.hub import HubSource
 from .permissions import Permissions, parse_mode
 from .source import Source, Wish
+from .transports import swarm
 from .transports.terms import Terms
 from .watch import Watch
 
@@ -38,6 +39,7 @@ def answer(
         raise GpufleetError("store=%s: give an absolute path" % params["store"])
     store.check_ref(params["revision"])
     is_directory = os.path.isabs(params["source"])
+    _check_commit(params, is_directory)
     wish = Wish(
         source=os.path.normpath(params["source"]) if is_directory else params["source"],
         store=params["store"],
@@ -58,6 +60,7 @@ def answer(
         verify=params["verify"],
         repair=params["repair"],
         listing_sha256=params["listing_sha256"],
+        commit=params["commit"],
         watch=Watch(None if check_mode else params["progress_file"]),
     )
     terms = Terms(
@@ -66,7 +69,10 @@ def answer(
     source = _directory(params) if is_directory else _hub(params, terms, need_client)
     try:
         with wish.watch:
-            return ensure(wish, source)
+            result = ensure(wish, source)
+        if isinstance(source, HubSource) and result["downloaded_files"] and not check_mode:
+            source.share(result["path"])
+        return result
     except OSError as error:
         if error.errno not in _OUTSIDE:
             raise
@@ -99,7 +105,34 @@ def _hub(params: t.Dict[str, t.Any], terms: Terms, need_client: t.Callable[[], N
         terms=terms,
         need_client=need_client,
         hf_transfer_python=params["hf_transfer_python"],
+        commit=params["commit"],
+        swarm_settings=_swarm(params["swarm"] or {}),
     )
+
+
+def _check_commit(params: t.Dict[str, t.Any], is_directory: bool) -> None:
+    commit = params["commit"]
+    if commit is None:
+        return
+    if is_directory:
+        raise GpufleetError("commit=%s: a directory has none. Give the digest that it must have as revision" % commit)
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        raise GpufleetError("commit=%s: give 40 hex digits" % commit)
+    if store.is_commit(params["revision"]) and params["revision"] != commit:
+        raise GpufleetError("commit=%s and revision=%s are two different ones" % (commit, params["revision"]))
+
+
+def _swarm(given: t.Dict[str, t.Any]) -> swarm.Settings:
+    known = swarm.Settings()
+    settings = swarm.Settings(
+        port=given.get("port") or known.port,
+        upload_bytes_per_s=_rate(given.get("upload_limit"), "swarm", "swarm.upload_limit"),
+        seed_s=known.seed_s if given.get("seed_time") is None else given["seed_time"],
+        seed_ratio=given.get("seed_ratio") or 0.0,
+    )
+    if not 1 <= settings.port <= 65535 or settings.seed_s < 0 or settings.seed_ratio < 0:
+        raise GpufleetError("swarm: port must be 1 to 65535, seed_time and seed_ratio no negative numbers. Given: %s" % given)
+    return settings
 
 
 def _token(path: t.Optional[str]) -> t.Optional[str]:
@@ -115,13 +148,13 @@ def _token(path: t.Optional[str]) -> t.Optional[str]:
     return token
 
 
-def _rate(value: t.Optional[str], transport: str) -> int:
+def _rate(value: t.Optional[str], transport: str, option: str = "limit_rate") -> int:
     """Bytes a second: ``50M`` is 50 MiB, as aria2c and curl have it."""
     if not value:
         return 0
     match = re.fullmatch(r"(\d+)([KMG]?)", value)
     if not match or not int(match.group(1)):
-        raise GpufleetError("limit_rate=%s: give bytes a second as a number, with K, M or G for 1024 times more" % value)
+        raise GpufleetError("%s=%s: give bytes a second as a number, with K, M or G for 1024 times more" % (option, value))
     if transport in ("xet", "hf_transfer"):
         raise GpufleetError("limit_rate=%s: transport=%s knows no limit. Use auto, aria2 or http" % (value, transport))
     return int(match.group(1)) * 1024 ** " KMG".index(match.group(2) or " ")
