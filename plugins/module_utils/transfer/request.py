@@ -71,7 +71,7 @@ def answer(
         with wish.watch:
             result = ensure(wish, source)
         if isinstance(source, HubSource) and result["downloaded_files"] and not check_mode:
-            source.share(result["path"])
+            result["warnings"] += [problem for problem in [source.share(result["path"])] if problem]
         return result
     except OSError as error:
         if error.errno not in _OUTSIDE:

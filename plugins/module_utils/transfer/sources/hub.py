@@ -144,10 +144,9 @@ class HubSource(Addressed):
     def record_fields(self) -> t.Dict[str, t.Any]:
         return {"endpoint": self.endpoint}
 
-    def share(self, path: str) -> None:
-        """Give others of the swarm what came from it."""
-        if self._swarm:
-            self._swarm.seed(path)
+    def share(self, path: str) -> t.Optional[str]:
+        """Give others of the swarm what came from it; returns why not, where that is so."""
+        return self._swarm.seed(path) if self._swarm else None
 
     def _ask(self, call: t.Callable[[], t.Any], what: str = "", attempts: int = 3) -> t.Any:
         """Call the library; what passes by itself is tried again, the rest becomes a message."""

@@ -101,18 +101,19 @@ class Swarm:
         elif not stop.is_set():
             self._terms.say("aria2c ended with %d: %s" % (process.returncode, aria2.tail(log)))
 
-    def seed(self, path: str) -> None:
-        """Give others what lies in the store at ``path``, for a while and beside this run. Its files are only read."""
+    def seed(self, path: str) -> t.Optional[str]:
+        """Give others what lies in the store at ``path``, for a while and beside this run. Its files are only read.
+
+        Returns why not, where that is so.
+        """
         if not self._torrent or not self._settings.seed_s:
-            return
+            return None
         name, rows = torrent.describe(self._torrent)
         if any(not os.path.isfile(os.path.join(path, one)) for one, _size in rows) or os.path.basename(path) != name:
-            self._terms.say("%s is not given to others: this host has not all of its files" % path)
-            return
+            return "%s is not given to others of the swarm: this host has not all of its files" % path
         program, runner = aria2.program(), command.find("systemd-run")
         if not program or not runner:
-            self._terms.say("%s is not given to others: there is no systemd-run" % path)
-            return
+            return "%s is not given to others of the swarm: there is no systemd-run" % path
         os.makedirs(_RUN, mode=0o755, exist_ok=True)
         now = time.time()
         _replace(os.path.join(_RUN, name + ".torrent"), self._torrent)
@@ -125,8 +126,7 @@ class Swarm:
         _end_seeding()
         words = [runner, "--quiet", "--collect", "--unit=" + UNIT, "--description=Models for other hosts of the site"]
         properties = {
-            "RuntimeMaxSec": self._settings.seed_s,
-            "SuccessExitStatus": "0-255",
+            "RuntimeMaxSec": self._settings.seed_s + 60,  # aria2 ends by itself before that
             "DynamicUser": "yes",
             "SupplementaryGroups": " ".join(sorted({str(one["group"]) for one in notes.values() if one["group"]})),
             "ProtectSystem": "strict",
@@ -142,10 +142,10 @@ class Swarm:
         try:
             done = command.run(words + [program, "--conf-path=" + os.path.join(_RUN, "seed.conf")], timeout=30)
         except (OSError, command.TimedOut) as error:
-            self._terms.say("%s is not given to others: %s" % (path, error))
-            return
+            return "%s is not given to others of the swarm: %s" % (path, error)
         if done.code:
-            self._terms.say("%s is not given to others: %s" % (path, " ".join(done.stderr.split())))
+            return "%s is not given to others of the swarm: %s" % (path, " ".join(done.stderr.split()))
+        return None
 
     def _fetch_torrent(self, revision: str, sizes: t.Mapping[str, int], own: str) -> t.List[t.Tuple[str, int]]:
         """What it has, in its order. Refused when it is not about these files."""
