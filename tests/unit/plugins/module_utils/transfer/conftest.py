@@ -36,7 +36,9 @@ DEFAULTS: t.Dict[str, t.Any] = {
     "ca_path": None,
     "verify": "record",
     "repair": True,
-    "listing_sha256": None, "commit": None, "swarm": None,
+    "listing_sha256": None,
+    "commit": None,
+    "swarm": None,
     "progress_file": None,
 }
 
