@@ -199,8 +199,10 @@ options:
       - V(xet) leaves it to huggingface_hub and its hf_xet, and V(hf_transfer) to the last huggingface_hub that had that one.
         Both begin a file anew in every run. They run as a process of their own, which is ended when nothing comes for
         O(timeout) seconds; what they did not bring comes as with V(http).
+      - V(swarm) brings them with aria2c as a BitTorrent client from other hosts that get the same, and from O(endpoint), which must
+        be a mirror of M(gpufleet.llm.model_mirror) with torrents. See O(swarm). What does not come that way comes as with V(http).
     type: str
-    choices: [aria2, auto, hf_transfer, http, xet]
+    choices: [aria2, auto, hf_transfer, http, swarm, xet]
     default: auto
   hf_transfer_python:
     description:
@@ -229,6 +231,33 @@ options:
       - Fetch a file again that is there and not what the source states. With V(false), such a file is an error.
     type: bool
     default: true
+  commit:
+    description:
+      - The commit that the branch or tag O(revision) shall be here. The source is not asked, and the link is set to it.
+      - For a fleet whose hosts shall have the same, also while a branch moves.
+    type: str
+  swarm:
+    description:
+      - How this host takes part with O(transport=swarm). Peers are those that the mirror's C(/announce) names; there is no DHT and no
+        exchange of peers, and connections are encrypted.
+      - When the model is in the store, C(gpufleet-swarm.service), a transient unit that only reads, gives it to others for a while.
+    type: dict
+    suboptions:
+      port:
+        description: TCP port for other hosts. The host's firewall must let them in.
+        type: int
+        default: 6881
+      upload_limit:
+        description: The most bytes a second that others get. V(50M) are 50 MiB. No limit by default.
+        type: str
+      seed_time:
+        description: Seconds for which the model is given to others afterwards. V(0) is not at all.
+        type: int
+        default: 600
+      seed_ratio:
+        description: End that earlier when so many times the model's size was given. V(0) is no matter how much.
+        type: float
+        default: 0
   listing_sha256:
     description:
       - What RV(listing_sha256) shall be. A source that lists other files, sizes or hashes is refused.
@@ -481,13 +510,23 @@ ARGUMENT_SPEC = {
     "max_workers": {"type": "int", "default": 8},
     "timeout": {"type": "int", "default": 60},
     "lock_timeout": {"type": "int", "default": 7200},
-    "transport": {"type": "str", "choices": ["aria2", "auto", "hf_transfer", "http", "xet"], "default": "auto"},
+    "transport": {"type": "str", "choices": ["aria2", "auto", "hf_transfer", "http", "swarm", "xet"], "default": "auto"},
     "hf_transfer_python": {"type": "path", "default": "/opt/gpufleet/hf-transfer/bin/python"},
     "limit_rate": {"type": "str"},
     "ca_path": {"type": "path"},
     "verify": {"type": "str", "choices": ["record", "full"], "default": "record"},
     "repair": {"type": "bool", "default": True},
     "listing_sha256": {"type": "str"},
+    "commit": {"type": "str"},
+    "swarm": {
+        "type": "dict",
+        "options": {
+            "port": {"type": "int", "default": 6881},
+            "upload_limit": {"type": "str"},
+            "seed_time": {"type": "int", "default": 600},
+            "seed_ratio": {"type": "float", "default": 0},
+        },
+    },
     "progress_file": {"type": "path"},
     "tools_python": {"type": "path", "default": TOOLS_PYTHON},
 }

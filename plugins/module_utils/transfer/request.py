@@ -21,6 +21,7 @@ from .sources.ollama_registry import OllamaRegistrySource
 from .sources.urls import UrlsSource
 from .permissions import Permissions, parse_mode
 from .source import Source, Wish
+from .transports import swarm
 from .transports.terms import Terms
 from .watch import Watch
 
@@ -46,6 +47,7 @@ def answer(
     is_directory = os.path.isabs(params["source"] or "")
     source = _source(params, terms, need_client)
     store.check_ref(source.revision)
+    _check_commit(params, source)
     wish = Wish(
         source=(os.path.normpath(params["source"]) if is_directory else params["source"]) or source.name,
         store=params["store"],
@@ -66,11 +68,15 @@ def answer(
         verify=params["verify"],
         repair=params["repair"],
         listing_sha256=params["listing_sha256"],
+        commit=params["commit"],
         watch=Watch(None if check_mode else params["progress_file"]),
     )
     try:
         with wish.watch:
-            return ensure(wish, source)
+            result = ensure(wish, source)
+        if isinstance(source, HubSource) and result["downloaded_files"] and not check_mode:
+            result["warnings"] += [problem for problem in [source.share(result["path"])] if problem]
+        return result
     except OSError as error:
         if error.errno not in _OUTSIDE:
             raise
@@ -138,7 +144,34 @@ def _hub(params: t.Dict[str, t.Any], terms: Terms, need_client: t.Callable[[], N
         terms=terms,
         need_client=need_client,
         hf_transfer_python=params["hf_transfer_python"],
+        commit=params["commit"],
+        swarm_settings=_swarm(params["swarm"] or {}),
     )
+
+
+def _check_commit(params: t.Dict[str, t.Any], source: Source) -> None:
+    commit = params["commit"]
+    if commit is None:
+        return
+    if not isinstance(source, HubSource):
+        raise GpufleetError("commit=%s: only a hub's model has one. Give the digest that it must have as revision" % commit)
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        raise GpufleetError("commit=%s: give 40 hex digits" % commit)
+    if store.is_commit(source.revision) and source.revision != commit:
+        raise GpufleetError("commit=%s and revision=%s are two different ones" % (commit, source.revision))
+
+
+def _swarm(given: t.Dict[str, t.Any]) -> swarm.Settings:
+    known = swarm.Settings()
+    settings = swarm.Settings(
+        port=given.get("port") or known.port,
+        upload_bytes_per_s=_rate(given.get("upload_limit"), "swarm", "swarm.upload_limit"),
+        seed_s=known.seed_s if given.get("seed_time") is None else given["seed_time"],
+        seed_ratio=given.get("seed_ratio") or 0.0,
+    )
+    if not 1 <= settings.port <= 65535 or settings.seed_s < 0 or settings.seed_ratio < 0:
+        raise GpufleetError("swarm: port must be 1 to 65535, seed_time and seed_ratio no negative numbers. Given: %s" % given)
+    return settings
 
 
 def _token(path: t.Optional[str]) -> t.Optional[str]:
@@ -154,13 +187,13 @@ def _token(path: t.Optional[str]) -> t.Optional[str]:
     return token
 
 
-def _rate(value: t.Optional[str], transport: str) -> int:
+def _rate(value: t.Optional[str], transport: str, option: str = "limit_rate") -> int:
     """Bytes a second: ``50M`` is 50 MiB, as aria2c and curl have it."""
     if not value:
         return 0
     match = re.fullmatch(r"(\d+)([KMG]?)", value)
     if not match or not int(match.group(1)):
-        raise GpufleetError("limit_rate=%s: give bytes a second as a number, with K, M or G for 1024 times more" % value)
+        raise GpufleetError("%s=%s: give bytes a second as a number, with K, M or G for 1024 times more" % (option, value))
     if transport in ("xet", "hf_transfer"):
         raise GpufleetError("limit_rate=%s: transport=%s knows no limit. Use auto, aria2 or http" % (value, transport))
     return int(match.group(1)) * 1024 ** " KMG".index(match.group(2) or " ")

@@ -73,4 +73,5 @@ class Wish:
     verify: str = "record"  # or "full": read every file again
     repair: bool = True  # fetch what is there and wrong; otherwise that is an error
     listing_sha256: t.Optional[str] = None  # what the source's list of files must be
+    commit: t.Optional[str] = None  # what the branch or tag is, whatever the source says
     watch: Watch = field(default_factory=Watch)

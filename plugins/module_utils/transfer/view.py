@@ -48,6 +48,9 @@ def look(home: store.Home, wish: Wish, source: Source) -> View:
     """What the store says by itself, by size, mtime and inode: no network, no hashing."""
     linked = home.linked(source.revision)
     view = _look_at(home, wish, source, linked)
+    if wish.commit:
+        view.outdated = view.outdated or linked != wish.commit
+        return view
     asks = wish.latest and not wish.offline and not source.sees_changes and not store.is_commit(source.revision)
     view.outdated = view.outdated or linked is None or asks
     return view

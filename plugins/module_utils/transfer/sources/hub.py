@@ -6,7 +6,8 @@
 
 What there is, huggingface_hub says. The files come by one of these transports: ``http``, which continues a file where an earlier
 run ended (huggingface_hub does not since 1.18) and hashes it on its way; ``aria2``, which brings the large ones in pieces over
-several connections; ``xet``, the hub's own, by chunks; or ``hf_transfer``, its predecessor, which old clients have.
+several connections; ``xet``, the hub's own, by chunks; ``hf_transfer``, its predecessor, which old clients have; or ``swarm``, from other
+hosts that get the same from a mirror.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ...errors import GpufleetError
 from ...version import VERSION
 from ..files import ModelFile
 from ..store import is_commit
-from ..transports import aria2, hub_client, web
+from ..transports import aria2, hub_client, swarm, web
 from ..transports.carrier import Carrier, Together
 from ..transports.terms import Terms
 from .addressed import Addressed
@@ -55,6 +56,8 @@ class HubSource(Addressed):
         terms: Terms,
         need_client: t.Callable[[], None],
         hf_transfer_python: str = "",
+        commit: t.Optional[str] = None,
+        swarm_settings: t.Optional[swarm.Settings] = None,
     ) -> None:
         self.name = name
         self.revision = revision
@@ -66,7 +69,9 @@ class HubSource(Addressed):
         self._terms = terms
         self._need_client = need_client
         self._hf_transfer_python = hf_transfer_python
-        self._commit = revision if is_commit(revision) else ""
+        self._commit = commit or (revision if is_commit(revision) else "")
+        self._swarm_settings = swarm_settings or swarm.Settings()
+        self._swarm: t.Optional[swarm.Swarm] = None
         self._listing: t.List[ModelFile] = []
         self._carrier: t.Optional[Carrier] = None
 
@@ -92,6 +97,9 @@ class HubSource(Addressed):
         if self.transport in ("xet", "hf_transfer"):
             python = sys.executable if self.transport == "xet" else self._hf_transfer_python
             return hub_client.HubClient(self.transport, python, self.name, self.endpoint, self._token, self._terms)
+        if self.transport == "swarm":
+            self._swarm = swarm.Swarm(self._swarm_settings, self.endpoint, self.name, self._token, client, self._terms)
+            return self._swarm
         return aria2.choose(self.transport, self._terms, client.other_server if self._token else None)
 
     def address(self, one: ModelFile, revision: str) -> str:
@@ -135,6 +143,10 @@ class HubSource(Addressed):
 
     def record_fields(self) -> t.Dict[str, t.Any]:
         return {"endpoint": self.endpoint}
+
+    def share(self, path: str) -> t.Optional[str]:
+        """Give others of the swarm what came from it; returns why not, where that is so."""
+        return self._swarm.seed(path) if self._swarm else None
 
     def _ask(self, call: t.Callable[[], t.Any], what: str = "", attempts: int = 3) -> t.Any:
         """Call the library; what passes by itself is tried again, the rest becomes a message."""

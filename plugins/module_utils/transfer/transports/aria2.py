@@ -95,10 +95,10 @@ def fetch(
     if found is None:
         raise GpufleetError("aria2c is not on this host: install the package aria2, or set transport to auto")
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    with _alone(folder) as lock:
+    with alone(folder) as lock:
         listing, settings, log = (os.path.join(folder, name) for name in ("files", "aria2.conf", "log"))
-        _write(listing, _listing(jobs))
-        _write(settings, _settings(terms, listing, log))
+        write(listing, _listing(jobs))
+        write(settings, _settings(terms, listing, log))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(log)
         # run_command neither gives away a descriptor nor lets go of what runs.
@@ -118,9 +118,9 @@ def fetch(
                 if stop.wait(_POLL_S):
                     process.terminate()
         if status in (9, 16):  # no space, and a file that cannot be made
-            raise GpufleetError("aria2c cannot write: %s" % _tail(log))
+            raise GpufleetError("aria2c cannot write: %s" % tail(log))
         if status and left and not stop.is_set():
-            terms.say("aria2c ended with %d: %s" % (status, _tail(log)))
+            terms.say("aria2c ended with %d: %s" % (status, tail(log)))
 
 
 def _whole(job: Job) -> bool:
@@ -129,14 +129,14 @@ def _whole(job: Job) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(folder: str) -> t.Iterator[int]:
+def alone(folder: str) -> t.Iterator[int]:
     """Until an aria2 that outlived a killed run has ended too: it holds this as well, and looks every second for its parent."""
     with open(os.path.join(folder, "lock"), "a", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         out.write(text)
@@ -185,7 +185,7 @@ def _settings(terms: Terms, listing: str, log: str) -> str:
     return "".join("%s=%s\n" % pair for pair in values.items())
 
 
-def _tail(path: str) -> str:
+def tail(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as log:
             return " ".join(log.read()[-_TAIL:].split()) or "it says nothing"

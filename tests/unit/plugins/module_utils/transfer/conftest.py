@@ -39,6 +39,8 @@ DEFAULTS: t.Dict[str, t.Any] = {
     "verify": "record",
     "repair": True,
     "listing_sha256": None,
+    "commit": None,
+    "swarm": None,
     "progress_file": None,
 }
 

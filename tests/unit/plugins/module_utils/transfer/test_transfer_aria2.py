@@ -77,8 +77,8 @@ def test_without_aria2c(hub, run, monkeypatch):
 
 
 def test_the_next_run_waits_for_an_aria2_that_outlived_its_own(tmp_path):
-    with aria2._alone(str(tmp_path)) as lock:
+    with aria2.alone(str(tmp_path)) as lock:
         assert os.get_inheritable(lock) is False
         began = time.monotonic()
-    with aria2._alone(str(tmp_path)):
+    with aria2.alone(str(tmp_path)):
         assert time.monotonic() - began < 1
