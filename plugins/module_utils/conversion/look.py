@@ -40,35 +40,36 @@ def named(sources: t.Sequence[str]) -> t.List[str]:
     if SPLIT_NAME.match(name):
         return [os.path.join(folder, other) for other in split_names(name)]
     if rules.piece(name):
-        return [os.path.join(folder, other) for other in rules.siblings(name, _listing(folder, name))]
+        found = [os.path.join(folder, other) for other in rules.siblings(name, _listing(folder))]
+        return found or list(sources)
     return list(sources)
 
 
 def look_at_parts(paths: t.Sequence[str], sha256: t.Optional[str]) -> t.Tuple[str, t.List[Part]]:
     """(kind, parts) of what can be merged. Reads beginnings and headers only; the header of pieces may span them."""
     missing = [path for path in paths if not os.path.exists(path)]
-    if missing:
+    if missing and len(paths) > 1:
         raise GpufleetError("%s is missing: the model is in %d parts" % (", ".join(missing[:5]), len(paths)), missing=missing)
     small = [Part(path, size, begins) for path, (begins, size) in ((path, _beginning(path)) for path in paths)]
-    alone = len(small) == 1 and not rules.piece(small[0].name)
-    if small[0].is_gguf and not alone and not any(part.is_gguf for part in small[1:]):
-        if len(small) > 1 and SPLIT_NAME.match(small[1].name):
-            raise GpufleetError(
-                "%s is named as a file of a set, and does not begin as GGUF does (it begins with %r). Download it again; where "
-                "these are pieces of one file that was cut up, name them NAME.gguf.part1of2 and so on"
-                % (small[1].path, small[1].begins)
-            )
-        rules.check_pieces(small, bool(sha256))
-        header = joined_header(small)  # a cut may go through it
-        size = sum(part.size for part in small)
-        names = "%s and its further pieces (%d)" % (small[0].path, len(small) - 1)
-        rules.check_joined(header, size, padded_end(header), names)
-        return rules.PIECES, [Part(small[0].path, small[0].size, small[0].begins, header)] + small[1:]
-    found = [look(part.path) if part.is_gguf else part for part in small]
-    kind = rules.kind(found)
-    if kind == rules.SET:
+    if all(part.is_gguf for part in small) and not (len(small) == 1 and rules.piece(small[0].name)):
+        found = [look(part.path) for part in small]
+        kind = rules.kind(found)
         rules.check_set(found)
-    return kind, found
+        return kind, found
+    if small[0].is_gguf and len(small) > 1 and SPLIT_NAME.match(small[1].name) and not small[1].is_gguf:
+        raise GpufleetError(
+            "%s is named as a file of a set, and does not begin as GGUF does (it begins with %r). Download it again; where "
+            "these are pieces of one file that was cut up, name them NAME.gguf.part1of2 and so on"
+            % (small[1].path, small[1].begins)
+        )
+    if len(small) > 1 or not small[0].is_gguf:
+        rules.kind(small)
+    rules.check_pieces(small, bool(sha256))
+    header = joined_header(small)  # a cut may go through it
+    size = sum(part.size for part in small)
+    names = "%s and its further pieces (%d)" % (small[0].path, len(small) - 1)
+    rules.check_joined(header, size, padded_end(header), names)
+    return rules.PIECES, [Part(small[0].path, small[0].size, small[0].begins, header)] + small[1:]
 
 
 def joined_header(parts: t.Sequence[Part]) -> GgufHeader:
@@ -103,11 +104,11 @@ def _beginning(path: str) -> t.Tuple[bytes, int]:
         raise GpufleetError("%s is a directory: name a file in it" % path) from None
 
 
-def _listing(folder: str, name: str) -> t.List[str]:
+def _listing(folder: str) -> t.List[str]:
     try:
-        return os.listdir(folder or ".")
+        return os.listdir(folder)
     except FileNotFoundError:
-        return [name]
+        return []
 
 
 def _no_doubles(sources: t.Sequence[str]) -> None:
