@@ -17,9 +17,10 @@ description:
   - Makes one GGUF file from a model in parts, or a smaller one by quantizing it.
   - Models come in parts of two kinds, which must not be mixed up. A set that llama.cpp's gguf-split made has GGUF files only, and
     is merged tensor by tensor. A file that was cut up for an upload has one piece that begins as GGUF does, and its pieces
-    are joined byte by byte. The module tells them by what is in them, and refuses whatever is not clear before anything is written.
-  - Mostly a set needs no merging, because llama.cpp, and llama-quantize too, read it by the name of one of its files. Ollama and vLLM
-    want one file.
+    are joined byte by byte. The module tells them by what is in them, and refuses whatever is not clear, before anything
+    is written.
+  - Mostly a set needs no merging, because llama.cpp, and llama-quantize too, read it by the name of its first file. Ollama and
+    vLLM want one file.
   - Merging is done by the module itself, in Python and without any library, so a host needs no llama.cpp for it.
     Quantizing is done by llama.cpp's llama-quantize.
   - The result is written under another name, read back, brought to the disk, and gets its name at last. A run that was killed is
@@ -31,7 +32,9 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Reads the headers and says how large the file would be. Where source or llama-quantize are not there yet, says so instead.
+    details: >-
+      Reads the headers and says how large the file would be. Where the source or llama-quantize are not there yet, says so
+      instead.
   diff_mode:
     support: full
   idempotent:
@@ -60,7 +63,8 @@ options:
     required: true
   sha256:
     description:
-      - What the joined pieces must have. Only for pieces of one file, because what a gguf-split set was made from has another header.
+      - What the joined pieces must have. Only for pieces of one file, because what a gguf-split set was made from has another
+        header.
     type: str
   type:
     description:
@@ -128,8 +132,8 @@ options:
     type: int
     default: 7200
 notes:
-  - Predicted sizes are the file's to the byte. Those of quantized files come from C(llama-quantize --dry-run), so they follow the rules of
-    the version that does the work. With O(imatrix) they are some hundred bytes too large.
+  - Predicted sizes are the file's to the byte. Those of quantized files come from C(llama-quantize --dry-run), so they follow
+    the rules of the version that does the work. With O(imatrix) they are some hundred bytes too large.
   - On another host's copy of the files (rsync -a) the file is hashed once, since its inode differs.
 requirements:
   - llama-quantize, for O(state=quantized)

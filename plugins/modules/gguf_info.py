@@ -14,10 +14,10 @@ version_added: 0.1.0
 author:
   - gpufleet.llm contributors (@gpufleet)
 description:
-  - Returns what the header of a GGUF file says, such as its metadata, and its tensors by type. Of a split model any file may be named, and
-    the others are found beside it.
-  - Also says whether all of it is there. Every file of the set must exist, each must reach as far as its header says, and they must be of
-    one set.
+  - Returns what the header of a GGUF file says, such as its metadata, and its tensors by type. Of a split model any file may
+    be named, and the others are found beside it.
+  - Also says whether all of it is there. Every file of the set must exist, each must reach as far as its header says, and they
+    must be of one set.
   - Reads headers only, so it takes milliseconds for models of any size. It needs no library.
   - What a plan needs of a model comes from M(gpufleet.llm.model_info), which reads the same headers.
 extends_documentation_fragment:

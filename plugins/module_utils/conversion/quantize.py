@@ -77,7 +77,10 @@ def check_options(options: Options) -> None:
             "type=%s needs an importance matrix, without one the model talks nonsense: give imatrix, or a type of more bits "
             "such as Q2_K or Q3_K_S" % options.type
         )
-    for name, option in ((options.output_tensor_type, "output_tensor_type"), (options.token_embedding_type, "token_embedding_type")):
+    for name, option in (
+        (options.output_tensor_type, "output_tensor_type"),
+        (options.token_embedding_type, "token_embedding_type"),
+    ):
         if name is not None:
             tensor_type(name, option)
     for one in options.tensor_types:
@@ -154,7 +157,12 @@ def predict(output: str, headers: t.Sequence[GgufHeader], options: Options) -> P
     if unknown or len(said) != len(tensors):
         raise GpufleetError(
             "llama-quantize --dry-run said nothing of the tensor %s (%d of %d are known):\n%s"
-            % (unknown[0] if unknown else sorted(set(said) - {one.name for one in tensors})[0], len(said), len(tensors), tail(output))
+            % (
+                unknown[0] if unknown else sorted(set(said) - {one.name for one in tensors})[0],
+                len(said),
+                len(tensors),
+                tail(output),
+            )
         )
     again = sorted({kind for kind, to in said.values() if kind not in PLAIN and to != kind})
     if again and not options.allow_requantize:

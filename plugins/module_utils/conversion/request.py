@@ -55,7 +55,8 @@ def _wish(params: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
             raise GpufleetError("%s=%s: give an absolute path" % (option, name))
     if not path.endswith(".gguf") or SPLIT_NAME.match(os.path.basename(path)):
         raise GpufleetError(
-            "path=%s: name one file that ends in .gguf, and not as a file of a split set is named: llama.cpp would look for the others"
+            "path=%s: name one file that ends in .gguf, and not as a file of a split set is named: llama.cpp would look for "
+            "the others"
             % path
         )
     if os.path.isdir(path):
@@ -120,9 +121,7 @@ class _Task:
     def _judge(self) -> target.Verdict:
         record = self.place.record()
         inputs = {one["path"]: target.identity(one["path"]) for one in record["inputs"]} if record else {}
-        return target.judge(
-            self.wish, record, inputs, target.identity(self.place.path), target.identity(self.place.new_path)
-        )
+        return target.judge(self.wish, record, inputs, target.identity(self.place.path), target.identity(self.place.new_path))
 
     def _is_right(self, outcome: Outcome) -> bool:
         """Whether nothing is due; in check mode also what would be done."""
@@ -203,7 +202,12 @@ class _Task:
         if not adopted:
             target.check_room(self.place, wanted.size)
         if lock is None:
-            outcome.msg = "would %s %d parts (%s) into %s" % (_verb(outcome.kind), len(parts), human(wanted.size), self.place.path)
+            outcome.msg = "would %s %d parts (%s) into %s" % (
+                _verb(outcome.kind),
+                len(parts),
+                human(wanted.size),
+                self.place.path,
+            )
             return
         if adopted:
             target.remember(self.place, self.place.path, self.permissions, self.wish, inputs, dict(facts, sha256=adopted))
@@ -286,7 +290,8 @@ class _Task:
             raise GpufleetError("%s is not a GGUF file: it begins with %r" % (name, part.begins))
         if not whole:
             raise GpufleetError(
-                "%s is truncated: %d bytes expected, %d found. Download the file again" % (name, part.header.file_bytes, part.size)
+                "%s is truncated: %d bytes expected, %d found. Download the file again"
+                % (name, part.header.file_bytes, part.size)
             )
         if (part.get("split.count") or 0) > 1:
             check_set([part])

@@ -137,7 +137,8 @@ def check_room(target: Target, needed: int) -> None:
     if needed > free:
         raise GpufleetError(
             "%s needs %s (%d bytes) in %s, where %d bytes are free: free %d bytes, or give another path. A file that it replaces "
-            "is removed only afterwards" % (target.path, human(needed), needed, os.path.dirname(target.path), free, needed - free),
+            "is removed only afterwards"
+            % (target.path, human(needed), needed, os.path.dirname(target.path), free, needed - free),
             needed_bytes=needed,
             short_bytes=needed - free,
         )

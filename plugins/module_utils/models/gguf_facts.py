@@ -101,9 +101,7 @@ def facts(
     return result
 
 
-def _split(
-    folder: str, names: t.Sequence[str], headers: t.Mapping[str, GgufHeader], problems: t.List[str]
-) -> t.Optional[dict]:
+def _split(folder: str, names: t.Sequence[str], headers: t.Mapping[str, GgufHeader], problems: t.List[str]) -> t.Optional[dict]:
     """What the headers say of the split, where there is one; what they disagree about goes to ``problems``."""
     keys = ("split.count", "split.tensors.count")
     said = {name: [header.metadata.get(key) for key in keys] for name, header in headers.items()}

@@ -286,7 +286,10 @@ SHIFTED = {"t%d" % number: b"x" for number in range(1, 7)}
         (renamed, r"m-00002-of-00003.gguf was renamed: its header says that it is file 3 of 3"),
         (truncated, r"m-00003-of-00003.gguf is truncated: \d+ bytes expected, \d+ found"),
         (damaged, r"m-00002-of-00003.gguf is named as a file of a set, and does not begin as GGUF does"),
-        (half_joined, r"m-00002-of-00003.gguf is named as a file of a set, and does not begin as GGUF does \(it begins with b'.x03"),
+        (
+            half_joined,
+            r"m-00002-of-00003.gguf is named as a file of a set, and does not begin as GGUF does \(it begins with b'.x03",
+        ),
         (unnamed, r"last.gguf is file 3 of 3 of a set, and its name does not say so"),
         (joined, r"cat.gguf is file 1 of 3 of a set, and its name does not say so"),
         (alignments, r"general.alignment=64 and .*00002-of-00003.gguf does not say so"),
@@ -295,7 +298,10 @@ SHIFTED = {"t%d" % number: b"x" for number in range(1, 7)}
         (piece_twice, r"number 2 of 2 pieces is there twice: m.gguf.part02 and m.gguf.part2"),
         (piece_too_many, r"a piece is there twice, or is of another file"),
         (lambda folder: pieces(folder, "132"), r"the order is wrong: give m.gguf.part1of3, m.gguf.part2of3, m.gguf.part3of3"),
-        (lambda folder: pieces(folder, "213"), r"m.gguf.part1of3 begins as GGUF does, so it is the first piece, and m.gguf.part2of3"),
+        (
+            lambda folder: pieces(folder, "213"),
+            r"m.gguf.part1of3 begins as GGUF does, so it is the first piece, and m.gguf.part2of3",
+        ),
         (unclear, r"the name of beginning, end does not say which piece of a file it is"),
         (of_two_files, r"part1of3 and .*n.gguf.part2of3 are pieces of different files"),
         (mixed, r"begin as GGUF does and m.gguf.part2of3 do not: these are parts of different models"),
@@ -462,7 +468,9 @@ def test_modes(tmp_path):
 def test_a_disk_that_is_too_small(tmp_path, monkeypatch):
     parts = write_set(tmp_path / "in")
     monkeypatch.setattr(request.target, "free_bytes", lambda _path: 1000)
-    with pytest.raises(GpufleetError, match=r"needs \d+ bytes .*, where 1000 bytes are free: free %d bytes" % (len(WHOLE) - 1000)) as error:
+    with pytest.raises(
+        GpufleetError, match=r"needs \d+ bytes .*, where 1000 bytes are free: free %d bytes" % (len(WHOLE) - 1000)
+    ) as error:
         run(source=parts, path=tmp_path / "out" / "m.gguf")
     assert error.value.details == {"needed_bytes": len(WHOLE), "short_bytes": len(WHOLE) - 1000}
     assert not (tmp_path / "out").exists()
@@ -595,9 +603,11 @@ def test_two_at_a_time(tmp_path):
 def test_memory_does_not_grow_with_the_model(tmp_path):
     parts = write_set(tmp_path / "in", tensors={"a": b"a" * 40_000_000, "b": b"b" * 40_000_000}, count=2)
     code = (
-        "import sys, json, resource\nsys.argv = ['x']\nfrom ansible_collections.gpufleet.llm.plugins.module_utils.conversion import request\n"
+        "import sys, json, resource\nsys.argv = ['x']\n"
+        "from ansible_collections.gpufleet.llm.plugins.module_utils.conversion import request\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nrequest.answer(json.loads(%r), False)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)" % json.dumps(arguments(source=parts, path=tmp_path / "m.gguf"))
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+        % json.dumps(arguments(source=parts, path=tmp_path / "m.gguf"))
     )
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

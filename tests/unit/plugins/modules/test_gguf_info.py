@@ -17,7 +17,12 @@ import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.models.gguf_facts import answer
 from ansible_collections.gpufleet.llm.plugins.modules import gguf_info
-from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.conversion.gguf_bytes import MODEL, TENSORS, build, write_set
+from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.conversion.gguf_bytes import (
+    MODEL,
+    TENSORS,
+    build,
+    write_set,
+)
 
 TOTAL = sum(len(content) for content in TENSORS.values())
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""gguf_file and gguf_info with the real llama.cpp: what it splits is merged, what it quantizes is as predicted, and all of it loads."""
+"""gguf_file and gguf_info with the real llama.cpp: what it splits is merged, what it quantizes is as predicted, all of it loads."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def test_sets_with_another_alignment_are_broken(llama, tmp_path):
     library = sorted(tmp_path.glob("library-*.gguf"))
     assert llama.generate(library[0]) != llama.generate(model)
     for parts in (theirs, library):
-        with pytest.raises(GpufleetError, match="is truncated|has general.alignment=256 and .*00002-of-00003.gguf does not say so"):
+        with pytest.raises(
+            GpufleetError, match="is truncated|has general.alignment=256 and .*00002-of-00003.gguf does not say so"
+        ):
             run(source=[str(parts[0])], path=tmp_path / "merged.gguf", state="merged")
     with pytest.raises(GpufleetError, match="general.alignment=256: llama-quantize knows 32 only"):
         run(source=[str(model)], path=tmp_path / "q.gguf", state="quantized", type="Q8_0", llama_quantize=llama.quantize)
@@ -129,7 +131,14 @@ def test_options_reach_llama_quantize(llama, model, tmp_path):
     assert result["bytes"] == result["predicted_bytes"]
     kinds = {name: kind for name, (kind, _shape, _data) in tensors_of(tmp_path / "q.gguf").items()}
     assert (kinds["output.weight"], kinds["token_embd.weight"], kinds["blk.1.ffn_down.weight"]) == ("Q8_0", "Q5_0", "Q6_K")
-    run(source=[str(model)], path=tmp_path / "pure.gguf", state="quantized", type="Q4_K_M", llama_quantize=llama.quantize, pure=True)
+    run(
+        source=[str(model)],
+        path=tmp_path / "pure.gguf",
+        state="quantized",
+        type="Q4_K_M",
+        llama_quantize=llama.quantize,
+        pure=True,
+    )
     assert {kind for kind, _shape, _data in tensors_of(tmp_path / "pure.gguf").values()} == {"F32", "Q4_K"}
 
 
@@ -158,14 +167,22 @@ def imatrix_of(model: Path, path: Path) -> None:
 def test_what_few_bits_need_is_what_llama_cpp_needs(llama, model, tmp_path, name):
     with pytest.raises(GpufleetError, match="type=%s needs an importance matrix" % name):
         run(source=[str(model)], path=tmp_path / "q.gguf", state="quantized", type=name, llama_quantize=llama.quantize)
-    done = subprocess.run([llama.quantize, str(model), str(tmp_path / "x.gguf"), name], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [llama.quantize, str(model), str(tmp_path / "x.gguf"), name], capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0 and "requires an imatrix" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["IQ2_XXS", "Q2_K_S", "IQ3_XS"])
 def test_few_bits_with_an_importance_matrix(llama, model, tmp_path, name):
     imatrix_of(model, tmp_path / "m.imatrix")
-    wish = {"source": [str(model)], "path": tmp_path / "q.gguf", "state": "quantized", "type": name, "llama_quantize": llama.quantize}
+    wish = {
+        "source": [str(model)],
+        "path": tmp_path / "q.gguf",
+        "state": "quantized",
+        "type": name,
+        "llama_quantize": llama.quantize,
+    }
     result = run(imatrix=str(tmp_path / "m.imatrix"), **wish)
     assert 0 <= result["predicted_bytes"] - result["bytes"] <= 512
     llama.generate(tmp_path / "q.gguf")
@@ -211,7 +228,13 @@ def test_a_full_disk(llama, model, tmp_path):
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)], check=True)
     try:
-        wish = {"source": [str(model)], "path": small / "q.gguf", "state": "quantized", "type": "Q8_0", "llama_quantize": llama.quantize}
+        wish = {
+            "source": [str(model)],
+            "path": small / "q.gguf",
+            "state": "quantized",
+            "type": "Q8_0",
+            "llama_quantize": llama.quantize,
+        }
         with pytest.raises(GpufleetError, match=r"needs 1.5 MiB \(\d+ bytes\) in .*, where \d+ bytes are free: free \d+ bytes"):
             run(**wish)
         assert not list(small.iterdir())

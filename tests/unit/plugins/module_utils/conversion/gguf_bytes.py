@@ -38,11 +38,17 @@ def build(keys: Keys, tensors: t.Mapping[str, bytes], version: int = 3) -> bytes
     return head + bytes(-len(head) % alignment) + data
 
 
-MODEL = {"general.architecture": "llama", "general.name": "tiny", "tokenizer.ggml.tokens": ["token %d" % number for number in range(40)]}
+MODEL = {
+    "general.architecture": "llama",
+    "general.name": "tiny",
+    "tokenizer.ggml.tokens": ["token %d" % number for number in range(40)],
+}
 TENSORS = {"t%d" % number: bytes([number + 65]) * (50 + 37 * number) for number in range(6)}
 
 
-def write_set(folder: Path, count: int = 3, stem: str = "m", tensors: t.Mapping[str, bytes] = TENSORS, **more: t.Any) -> t.List[Path]:
+def write_set(
+    folder: Path, count: int = 3, stem: str = "m", tensors: t.Mapping[str, bytes] = TENSORS, **more: t.Any
+) -> t.List[Path]:
     """The model in a set, as gguf-split writes it."""
     folder.mkdir(exist_ok=True)
     names = list(tensors)

@@ -34,7 +34,9 @@ def test_numbered_names(names):
     assert numbers == list(range(numbers[0], numbers[0] + len(names))) and numbers[0] in (0, 1)
 
 
-@pytest.mark.parametrize("name", ["x.gguf", "x-Q4_K_M.gguf", "x-00001-of-00002.gguf", "x.gguf.bak", "x.gguf.new", "part1", "x.bin.00"])
+@pytest.mark.parametrize(
+    "name", ["x.gguf", "x-Q4_K_M.gguf", "x-00001-of-00002.gguf", "x.gguf.bak", "x.gguf.new", "part1", "x.bin.00"]
+)
 def test_names_without_a_number(name):
     assert parts.piece(name) is None
     assert parts.siblings(name, [name, "x.gguf.00"]) == [name]

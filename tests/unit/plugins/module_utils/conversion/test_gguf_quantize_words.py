@@ -74,7 +74,16 @@ def test_models_that_cannot_be_quantized(options, found, words):
 
 def test_arguments():
     options = Options("Q4_K_M", "/m/i", True, True, "Q8_0", "Q6_K", ("ffn=q6_k", "attn=q8_0"), 3)
-    flags = ["--allow-requantize", "--pure", "--imatrix", "/m/i", "--output-tensor-type", "Q8_0", "--token-embedding-type", "Q6_K"]
+    flags = [
+        "--allow-requantize",
+        "--pure",
+        "--imatrix",
+        "/m/i",
+        "--output-tensor-type",
+        "Q8_0",
+        "--token-embedding-type",
+        "Q6_K",
+    ]
     flags += ["--tensor-type", "ffn=q6_k", "--tensor-type", "attn=q8_0"]
     assert quantize.arguments("q", options, "/m/a", "/m/b") == ["q", *flags, "/m/a", "/m/b", "Q4_K_M", "3"]
     assert quantize.arguments("q", Options("Q8_0"), "/m/a", None) == ["q", "--dry-run", "/m/a", "Q8_0"]
@@ -100,9 +109,14 @@ def test_prediction():
         (LINE % (1, "a", "f16", " -> 1 MiB (q4_K)"), r"said nothing of the tensor a_tensor_with.* \(1 of 2 are known\)"),
         ("", r"said nothing of the tensor a \(0 of 2"),
         (LINE % (1, "a", "q8_0", " -> 1 MiB (q4_K)") + LINE % (2, TWO[1][0], "f32", ""), "would quantize again what is Q8_0"),
-        (LINE % (1, "a", "f16", " -> 1 MiB (q3_X)") + LINE % (2, TWO[1][0], "f32", ""), "tensors of type Q3_X, which is not known"),
         (
-            LINE % (1, "a", "f16", " -> 1 MiB (q4_K)") + LINE % (2, TWO[1][0], "f32", "") + "WARNING: actually this will require an imatrix!",
+            LINE % (1, "a", "f16", " -> 1 MiB (q3_X)") + LINE % (2, TWO[1][0], "f32", ""),
+            "tensors of type Q3_X, which is not known",
+        ),
+        (
+            LINE % (1, "a", "f16", " -> 1 MiB (q4_K)")
+            + LINE % (2, TWO[1][0], "f32", "")
+            + "WARNING: actually this will require an imatrix!",
             "needs an importance matrix for some tensors of this model",
         ),
     ],
@@ -131,7 +145,10 @@ def test_results_that_are_not_as_predicted(size, tensors, words):
     "output, words",
     [
         ("usage: llama-quantize [--help] [--allow-requantize] [--pure]\n ...", "it is too old to know --dry-run"),
-        ("a\nllama_model_quantize: failed to quantize: unknown model architecture: 'x'\nb", "^llama_model_quantize: failed.*'x'$"),
+        (
+            "a\nllama_model_quantize: failed to quantize: unknown model architecture: 'x'\nb",
+            "^llama_model_quantize: failed.*'x'$",
+        ),
         ("a\nllama_quantize: invalid ftype 'Q2_0'", "invalid ftype 'Q2_0'"),
         ("one\ntwo", "it ended with 3:\none\ntwo"),
     ],
