@@ -68,27 +68,28 @@ def _wish(params: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
             raise GpufleetError("%s is for state=quantized" % given[0])
         if params["sha256"] and not re.fullmatch("[0-9a-fA-F]{64}", params["sha256"]):
             raise GpufleetError("sha256=%s is no sha256: give 64 hexadecimal digits" % params["sha256"])
-        wish["sha256"] = params["sha256"].lower() if params["sha256"] else None
         return wish
     if params["sha256"]:
         raise GpufleetError("sha256 is for state=merged: what quantizing makes is not known before")
     if params["threads"] < 0:
         raise GpufleetError("threads=%d: give a positive number, or 0 for all processors" % params["threads"])
-    wish.update({name: params[name] for name in _QUANTIZE_OPTIONS}, type=quantize.file_type(params["type"]))
-    quantize.check_options(_options(wish, params["threads"]))
+    # (What only allows the work does not decide its result.)
+    wish.update({name: params[name] for name in _QUANTIZE_OPTIONS if name != "allow_requantize"})
+    wish["type"] = quantize.file_type(params["type"])
+    quantize.check_options(_options(wish, params))
     return wish
 
 
-def _options(wish: t.Mapping[str, t.Any], threads: int) -> quantize.Options:
+def _options(wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> quantize.Options:
     return quantize.Options(
-        wish["type"],
-        wish["imatrix"],
-        wish["allow_requantize"],
-        wish["pure"],
-        wish["output_tensor_type"],
-        wish["token_embedding_type"],
-        tuple(wish["tensor_types"] or ()),
-        threads,
+        type=wish["type"],
+        imatrix=wish["imatrix"],
+        allow_requantize=params["allow_requantize"],
+        pure=wish["pure"],
+        output_tensor_type=wish["output_tensor_type"],
+        token_embedding_type=wish["token_embedding_type"],
+        tensor_types=tuple(wish["tensor_types"] or ()),
+        threads=params["threads"],
     )
 
 
@@ -104,6 +105,7 @@ class _Task:
         self.params, self.wish, self.place = params, wish, place
         self.permissions, self.check_mode = permissions, check_mode
         self.merges = wish["state"] == "merged"
+        self.sha256 = params["sha256"].lower() if params["sha256"] else None
 
     def ensure(self) -> Outcome:
         outcome = Outcome(before=_describe(self.place, self.place.record()))
@@ -121,6 +123,8 @@ class _Task:
     def _judge(self) -> target.Verdict:
         record = self.place.record()
         inputs = {one["path"]: target.identity(one["path"]) for one in record["inputs"]} if record else {}
+        if record and self.sha256 not in (None, record["result"]["sha256"]):
+            return target.Verdict(target.DUE, "its sha256 was %s" % record["result"]["sha256"])
         return target.judge(self.wish, record, inputs, target.identity(self.place.path), target.identity(self.place.new_path))
 
     def _is_right(self, outcome: Outcome) -> bool:
@@ -188,8 +192,8 @@ class _Task:
             self._quantize(paths, outcome, lock)
 
     def _merge(self, paths: t.List[str], outcome: Outcome, lock: t.Optional[int]) -> None:
-        outcome.kind, parts = look.look_at_parts(paths, self.wish["sha256"])
-        if self.wish["sha256"] and outcome.kind == SET:
+        outcome.kind, parts = look.look_at_parts(paths, self.sha256)
+        if self.sha256 and outcome.kind == SET:
             raise GpufleetError(
                 "sha256 is for the pieces of one file, and %s is of a gguf-split set: what a set was split from has other bytes "
                 "in its header. Leave sha256 out" % parts[0].path
@@ -214,10 +218,10 @@ class _Task:
             outcome.msg = "%s was there already and is what the parts make" % self.place.path
             return
         digest = merge.write(wanted, self.place.new_path)
-        if self.wish["sha256"] and digest != self.wish["sha256"]:
+        if self.sha256 and digest != self.sha256:
             raise GpufleetError(
                 "the %d pieces from %s on make a file with sha256 %s instead of %s: one is damaged, or the order is wrong"
-                % (len(parts), parts[0].path, digest, self.wish["sha256"])
+                % (len(parts), parts[0].path, digest, self.sha256)
             )
         merge.verify(wanted, self.place.new_path)
         if hash_file(self.place.new_path, "sha256") != digest:
@@ -230,7 +234,7 @@ class _Task:
         )  # fmt: skip
 
     def _quantize(self, paths: t.List[str], outcome: Outcome, lock: t.Optional[int]) -> None:
-        options = _options(self.wish, self.params["threads"])
+        options = _options(self.wish, self.params)
         parts = self._model(paths)
         headers = [t.cast(GgufHeader, part.header) for part in parts]
         outcome.kind = "quantized"

@@ -110,6 +110,10 @@ def test_the_sum_of_pieces(tmp_path):
         run(source=paths, path=tmp_path / "m.gguf", sha256="0" * 64)
     assert names(tmp_path) == [".m.gguf.lock"] + NUMBERED
     assert run(source=paths, path=tmp_path / "m.gguf", sha256=sha256(WHOLE).upper())["sha256"] == sha256(WHOLE)
+    assert run(source=paths, path=tmp_path / "m.gguf")["changed"] is False
+    assert run(source=paths, path=tmp_path / "m.gguf", sha256=sha256(WHOLE))["changed"] is False
+    with pytest.raises(GpufleetError, match="instead of 00000"):
+        run(source=paths, path=tmp_path / "m.gguf", sha256="0" * 64)
     unclear = write_pieces(tmp_path, ["beginning", "middle", "end"])
     assert run(source=unclear, path=tmp_path / "n.gguf", sha256=sha256(WHOLE))["kind"] == "pieces"
 

@@ -213,6 +213,7 @@ def test_a_quantized_model_is_not_quantized_again(llama, model, tmp_path):
     result = run(allow_requantize=True, **again)
     assert result["bytes"] == result["predicted_bytes"]
     llama.generate(tmp_path / "q4.gguf")
+    assert run(**again)["changed"] is False
 
 
 def test_what_llama_cpp_says_is_passed_on(llama, tmp_path):

@@ -63,7 +63,7 @@ RECORD = {"wish": WISH, "inputs": [dict(SAME, path="/m/a")], "result": dict(SAME
         (WISH, RECORD, OTHER_INODE, SAME, None, target.DUE, "its inputs are other files now"),
         (WISH, RECORD, OTHER_DATE, SAME, None, target.DUE, "/m/a has changed"),
         (WISH, RECORD, OTHER_DATE, None, SAME, target.DUE, "/m/a has changed"),
-        (dict(WISH, sha256="1"), RECORD, SAME, SAME, None, target.DUE, "it was made with another sha256"),
+        (dict(WISH, type="Q8_0"), RECORD, SAME, SAME, None, target.DUE, "it was made with another type"),
         (WISH, None, SAME, SAME, None, target.DUE, "was not made by this module"),
         (WISH, None, SAME, None, None, target.DUE, "it is not there"),
     ],
