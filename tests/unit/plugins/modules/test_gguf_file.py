@@ -597,7 +597,7 @@ def test_killed_between_record_and_name(tmp_path, monkeypatch):
 
 
 def test_two_at_a_time(tmp_path):
-    parts = write_set(tmp_path / "in", tensors={"t%d" % number: b"%d" % number * 4_000_000 for number in range(6)})
+    parts = write_set(tmp_path / "in", tensors={"t%d" % number: b"%d" % number * 400_000 for number in range(6)})
     runs = [start(arguments(source=parts, path=tmp_path / "m.gguf")) for _number in range(2)]
     results = [json.loads(process.communicate(timeout=60)[0]) for process in runs]
     assert sorted(result["changed"] for result in results) == [False, True]
