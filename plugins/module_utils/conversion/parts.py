@@ -228,6 +228,12 @@ def check_pieces(parts: t.Sequence[Part], has_sum: bool) -> None:
 
 def check_joined(header: GgufHeader, size: int, limit: int, names: str) -> None:
     """GpufleetError unless a file of ``size`` bytes ends where its header says, ``limit`` with the padding after it."""
+    count = header.metadata.get("split.count") or 0
+    if count > 1:
+        raise GpufleetError(
+            "%s make file %d of %d of a gguf-split set. Join the pieces of each file of the set with cat, under the set's names, and "
+            "merge the set then" % (names, (header.metadata.get("split.no") or 0) + 1, count)
+        )
     if size < header.file_bytes:
         raise GpufleetError(
             "%s have %d bytes together, and their header says %d: pieces are missing, or one is truncated"

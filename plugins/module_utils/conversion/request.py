@@ -150,6 +150,7 @@ class _Task:
         verdict = self._judge()
         outcome.changed = True
         if verdict.state == target.RENAME:
+            self.permissions.give(self.place.new_path)
             target.rename(self.place)
             outcome.msg = "completed what an earlier run had made"
         elif verdict.state == target.COPIED and self._is_copy():

@@ -203,6 +203,10 @@ def pieces(folder: Path, order: str = "123", count: int = 3, content: t.Optional
     return [paths[int(number) - 1] for number in order]
 
 
+def pieces_of_a_set(folder: Path) -> t.List[Path]:
+    return pieces(folder, content=write_set(folder.parent / "set")[1].read_bytes())
+
+
 def lacking_piece(folder: Path) -> t.List[Path]:
     paths = pieces(folder)
     paths[1].unlink()
@@ -297,6 +301,7 @@ SHIFTED = {"t%d" % number: b"x" for number in range(1, 7)}
         (unnamed, r"last.gguf is file 3 of 3 of a set, and its name does not say so"),
         (joined, r"cat.gguf is file 1 of 3 of a set, and its name does not say so"),
         (alignments, r"general.alignment=64 and .*00002-of-00003.gguf does not say so"),
+        (pieces_of_a_set, r"make file 2 of 3 of a gguf-split set. Join the pieces of each file of the set with cat"),
         (lacking_piece, r"number 2 of 3 pieces is missing beside m.gguf.part1of3"),
         (lacking_last_piece, r"have \d+ bytes together, and their header says \d+: pieces are missing"),
         (piece_twice, r"number 2 of 2 pieces is there twice: m.gguf.part02 and m.gguf.part2"),
