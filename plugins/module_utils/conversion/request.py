@@ -218,15 +218,16 @@ class _Task:
             target.remember(self.place, self.place.path, self.permissions, self.wish, inputs, dict(facts, sha256=adopted))
             outcome.msg = "%s was there already and is what the parts make" % self.place.path
             return
-        digest = merge.write(wanted, self.place.new_path)
+        written = merge.write(wanted, self.place.new_path)
+        merge.verify(wanted, self.place.new_path)
+        found, digest = merge.read_back(self.place.new_path)
+        if found != written:
+            raise GpufleetError("%s reads back with other bytes than were written: the disk is failing" % self.place.new_path)
         if self.sha256 and digest != self.sha256:
             raise GpufleetError(
                 "the %d pieces from %s on make a file with sha256 %s instead of %s: one is damaged, or the order is wrong"
                 % (len(parts), parts[0].path, digest, self.sha256)
             )
-        merge.verify(wanted, self.place.new_path)
-        if hash_file(self.place.new_path, "sha256") != digest:
-            raise GpufleetError("%s reads back with other bytes than were written: the disk is failing" % self.place.new_path)
         self._unchanged(inputs)
         target.finish(self.place, self.permissions, self.wish, inputs, dict(facts, sha256=digest))
         outcome.made = True

@@ -489,12 +489,12 @@ def test_a_disk_that_writes_other_bytes(tmp_path, monkeypatch):
     parts = write_set(tmp_path / "in")
     write = merge.write
 
-    def failing(wanted: merge.Layout, path: str) -> str:
-        digest = write(wanted, path)
+    def failing(wanted: merge.Layout, path: str) -> int:
+        check = write(wanted, path)
         content = bytearray(Path(path).read_bytes())
         content[-33] ^= 4
         Path(path).write_bytes(content)
-        return digest
+        return check
 
     monkeypatch.setattr(merge, "write", failing)
     with pytest.raises(GpufleetError, match="reads back with other bytes than were written"):
@@ -506,7 +506,7 @@ def test_a_part_that_changes_meanwhile(tmp_path, monkeypatch):
     parts = write_set(tmp_path / "in")
     write = merge.write
 
-    def touching(wanted: merge.Layout, path: str) -> str:
+    def touching(wanted: merge.Layout, path: str) -> int:
         os.utime(parts[1], ns=(1, 1))
         return write(wanted, path)
 
