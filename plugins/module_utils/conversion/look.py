@@ -69,6 +69,8 @@ def look_at_parts(paths: t.Sequence[str], sha256: t.Optional[str]) -> t.Tuple[st
     size = sum(part.size for part in small)
     names = "%s and its further pieces (%d)" % (small[0].path, len(small) - 1)
     rules.check_joined(header, size, padded_end(header), names)
+    if len(small) == 1:
+        raise GpufleetError("%s is one whole file already: there is nothing to merge" % small[0].path)
     return rules.PIECES, [Part(small[0].path, small[0].size, small[0].begins, header)] + small[1:]
 
 

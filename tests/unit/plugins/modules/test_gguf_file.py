@@ -316,6 +316,7 @@ SHIFTED = {"t%d" % number: b"x" for number in range(1, 7)}
         (mixed, r"begin as GGUF does and m.gguf.part2of3 do not: these are parts of different models"),
         (models, r"a.gguf is a whole GGUF file and no part of a set: its header has no split.no"),
         (pages, r"m.gguf.part1of3 does not begin as GGUF does \(it begins with b'<!DO'\), and no other part does"),
+        (lambda folder: pieces(folder, "1", 1), r"m.gguf.part1of1 is one whole file already"),
         (one_whole, r"a.gguf is one whole file already"),
         (lambda folder: [folder / "nothing.gguf"], r"nothing.gguf does not exist"),
     ],
