@@ -191,16 +191,16 @@ def test_few_bits_with_an_importance_matrix(llama, model, tmp_path, name):
 
 def test_a_set_is_quantized_without_merging(llama, model, tmp_path):
     parts = split(llama, model, tmp_path / "set", "--split-max-tensors", "8")
-    wish = {"state": "quantized", "type": "Q5_K_M", "llama_quantize": llama.quantize}
-    result = run(source=[str(parts[1])], path=tmp_path / "set.gguf", **wish)
+    wish = {"state": "quantized", "llama_quantize": llama.quantize}
+    result = run(source=[str(parts[1])], path=tmp_path / "set.gguf", type="Q5_K_M", **wish)
     assert result["bytes"] == result["predicted_bytes"]
     assert result["inputs"] == [str(part) for part in parts]
-    run(source=[str(model)], path=tmp_path / "one.gguf", **wish)
+    run(source=[str(model)], path=tmp_path / "one.gguf", type="Q5_K_M", **wish)
     assert tensors_of(tmp_path / "set.gguf") == tensors_of(tmp_path / "one.gguf")
     assert gguf_facts.answer(str(tmp_path / "set.gguf"), False)["split"] is None
     parts[1].unlink()
     with pytest.raises(GpufleetError, match="tiny-00002-of-00003.gguf is missing"):
-        run(source=[str(parts[0])], path=tmp_path / "set.gguf", **dict(wish, type="Q8_0"))
+        run(source=[str(parts[0])], path=tmp_path / "set.gguf", type="Q8_0", **wish)
 
 
 def test_a_quantized_model_is_not_quantized_again(llama, model, tmp_path):
