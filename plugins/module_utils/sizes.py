@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import re
+
+from .errors import GpufleetError
+
 MIB = 1024**2
 GIB = 1024**3
 
@@ -15,3 +19,11 @@ def human(size: int) -> str:
         if size >= unit // 10:
             return "%.1f %s" % (size / unit, name)
     return "%d bytes" % size
+
+
+def parse(text: str, option: str) -> int:
+    """``500G`` is 500 GiB."""
+    match = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", text)
+    if not match:
+        raise GpufleetError("%s=%s: give bytes as a number, with K, M, G or T for 1024 times more" % (option, text))
+    return int(match.group(1)) * 1024 ** " KMGT".index(match.group(2) or " ")

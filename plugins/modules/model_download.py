@@ -14,10 +14,11 @@ version_added: 0.1.0
 author:
   - gpufleet.llm contributors (@gpufleet)
 description:
-  - Brings a model from the Hugging Face Hub, from a mirror of it, or from a directory of the host into the store,
-    pinned to its revision. Every file is compared with the size and hash that the source states before it gets
-    its name.
-  - A model lies in C(<store>/<kind>/<org>/<name>/<revision>/), where C(<kind>) is V(huggingface) or V(local). The
+  - Brings a model from the Hugging Face Hub, ModelScope, a registry of Ollama's, any addresses on the web, or a
+    directory of the host into the store, pinned to its revision. Every file is compared with the size and hash that
+    the source states before it gets its name.
+  - A model lies in C(<store>/<kind>/<org>/<name>/<revision>/), where C(<kind>) is V(huggingface), V(modelscope),
+    V(ollama_registry), V(url) or V(local). The
     link C(<store>/<kind>/<org>/<name>/<ref>) points to the revision that a branch or tag meant when it was last
     asked; slashes in its name become C(~). C(gpufleet.json) in the revision's directory records where the files
     come from.
@@ -40,15 +41,60 @@ options:
   source:
     description:
       - A repository of the hub as C(org/name), or the absolute path of a directory on the host.
+      - With O(hub=ollama), a model as C([host/][namespace/]model[:tag]).
       - Of a directory, the revision is the sha256 digest over the path, size and sha256 of every file.
+      - Give this or O(files).
     type: str
-    required: true
+  hub:
+    description:
+      - Who has O(source), where it is no directory.
+      - With V(huggingface), the Hugging Face Hub or a mirror that speaks its API.
+      - With V(modelscope), ModelScope. It does not say which commit a branch or a tag is, so the revision in the store is
+        the sha256 digest over the path, size and sha256 of every file that it lists.
+      - With V(ollama), a registry of Ollama's. The revision is the digest of the model's manifest, and its directory is
+        laid out as Ollama has it, with C(manifests/) and C(blobs/), so that it can be the
+        O(gpufleet.llm.ollama_bundle#module:store) of an export. Models of private accounts are out of reach, since requests for them are signed by Ollama's own key.
+    type: str
+    choices: [huggingface, modelscope, ollama]
+    default: huggingface
+  files:
+    description:
+      - The files of a model by their addresses, in place of O(source). Needs O(name). All of them are wanted, unless O(include)
+        or O(exclude) says otherwise.
+      - The revision is the sha256 digest over path and sha256 of every file, so there is no link, and a model that is
+        complete is recognised without asking anybody.
+      - A bucket (S3 or one that speaks its protocol) is reached by its public or presigned addresses.
+    type: list
+    elements: dict
+    suboptions:
+      url:
+        description: The address without what follows the question mark, with C(http://) or C(https://).
+        type: str
+        required: true
+      query:
+        description:
+          - What follows the question mark of the address, such as the signature of a presigned one. Never shown, and no part
+            of the revision.
+        type: str
+      sha256:
+        description: What the file must be, 64 hexadecimal digits.
+        type: str
+        required: true
+      path:
+        description: Its path in the model. By default the last part of the address.
+        type: str
+      size:
+        description: Its size in bytes. By default the server is asked.
+        type: int
   revision:
     description:
       - A branch, a tag or a commit. Pin the full commit for a fleet whose hosts shall be the same.
-      - For a directory, the name of the link, or the digest that the directory must have.
+      - By default V(main), and with O(hub=modelscope) V(master).
+      - With O(hub=modelscope), also the digest that V(master) must have. With O(hub=ollama), only the digest that the
+        manifest of the tag in O(source) must have.
+      - For a directory, the name of the link, or the digest that the directory must have. For O(files), only the
+        digest that they must have.
     type: str
-    default: main
   state:
     description:
       - With V(present), a branch or tag that is in the store is not asked about again.
@@ -59,7 +105,8 @@ options:
     default: present
   name:
     description:
-      - The name in the store, as C(org/name), for a directory. By default the last two parts of its path.
+      - The name in the store, as C(org/name), for a directory and for O(files). By default the last two parts of a
+        directory's path.
     type: str
   include:
     description:
@@ -87,11 +134,16 @@ options:
     description:
       - URL of the hub or of a mirror that speaks its API.
       - By default the environment variable E(HF_ENDPOINT) of the host, else V(https://huggingface.co).
+      - With O(hub=modelscope), by default E(MODELSCOPE_ENDPOINT), else V(https://www.modelscope.cn).
+      - With O(hub=ollama), by default C(https://) and the host of the model's name, V(registry.ollama.ai) where it has none.
     type: str
   token_file:
     description:
       - A file on the host with an access token of the hub, for gated and private repositories.
-      - Without O(token_file) and O(token), what huggingface_hub itself finds is used, such as E(HF_TOKEN).
+      - Without O(token_file) and O(token), what huggingface_hub itself finds is used, such as E(HF_TOKEN), and with
+        O(hub=modelscope) what E(MODELSCOPE_API_TOKEN) says.
+      - With O(files), all addresses must then have the same server. A C(.netrc) is not read.
+      - Never sent to another server that a redirect leads to.
     type: path
   token:
     description:
@@ -142,7 +194,8 @@ options:
       - How files come from a hub.
       - V(http) asks for each file as it is, continues it where an earlier run ended, and hashes it on its way.
       - V(aria2) brings large files in pieces over several connections, and the others as V(http) does. It needs aria2c.
-      - V(auto) is V(aria2) where there is aria2c, and V(http) elsewhere.
+      - V(auto) is V(aria2) where there is aria2c and fewer than four files are large, since more of them share the line by
+        themselves, and V(http) elsewhere.
       - V(xet) leaves it to huggingface_hub and its hf_xet, and V(hf_transfer) to the last huggingface_hub that had that one.
         Both begin a file anew in every run. They run as a process of their own, which is ended when nothing comes for
         O(timeout) seconds; what they did not bring comes as with V(http).
@@ -226,7 +279,7 @@ notes:
   - The environment variables of huggingface_hub apply, such as E(HF_HUB_DISABLE_XET) and the proxies.
   - On another host's copy of the store (rsync -a) the files are hashed once, since their inodes differ.
 requirements:
-  - huggingface_hub for a hub model that is not complete yet
+  - huggingface_hub for a model of the Hugging Face Hub that is not complete yet
 seealso:
   - module: gpufleet.llm.model_info
 """
@@ -265,6 +318,34 @@ EXAMPLES = r"""
     source: Qwen/Qwen3-8B-GGUF
     include: ["*Q4_K_M*.gguf"]
 
+- name: A model of ModelScope, with the digest that another host found
+  gpufleet.llm.model_download:
+    hub: modelscope
+    source: Qwen/Qwen3-8B
+    revision: 0d1f6c9c2f5b9d0f0c2b3a6e1a7d8c9b4e5f60718293a4b5c6d7e8f901234567
+
+- name: A model of Ollama's registry, to be carried where there is none
+  gpufleet.llm.model_download:
+    hub: ollama
+    source: llama3.2:3b
+  register: carried
+
+- name: All of it in one archive
+  gpufleet.llm.ollama_bundle:
+    state: exported
+    store: "{{ carried.path }}"
+    path: /srv/models/llama3.2.tar
+
+- name: Files from a bucket
+  gpufleet.llm.model_download:
+    name: team/tuned-8b
+    files:
+      - url: https://models.s3.eu-central-1.example.com/tuned-8b/config.json
+        sha256: 4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a
+      - url: https://models.s3.eu-central-1.example.com/tuned-8b/model.safetensors
+        query: "{{ presigned_query }}"
+        sha256: dbc1b4c900ffe48d575b5da5c638040125f65db0fe3e24494b76ea986457d986
+
 - name: A directory that came on a disk
   gpufleet.llm.model_download:
     source: /mnt/usb/Qwen3-8B
@@ -280,12 +361,12 @@ path:
   returned: success
   sample: /srv/models/huggingface/Qwen/Qwen3-8B/b968826d9c46dd6066d109eabc6255188de91218
 link:
-  description: The link of the branch or tag, which later runs may move. Null when a commit is asked for.
+  description: The link of the branch or tag, which later runs may move. Null for a commit, a digest and O(files).
   type: str
   returned: success
   sample: /srv/models/huggingface/Qwen/Qwen3-8B/main
 revision:
-  description: The commit, or the digest of a directory. Null when it is not known, see RV(path).
+  description: The commit or the digest, see O(source), O(hub) and O(files). Null when it is not known, see RV(path).
   type: str
   returned: success
 files:
@@ -331,20 +412,24 @@ record:
       description: V(gpufleet.model_record/1).
       type: str
     kind:
-      description: V(huggingface) or V(local).
+      description: V(huggingface), V(modelscope), V(ollama_registry), V(url) or V(local).
       type: str
     name:
       description: The name in the store.
       type: str
     source:
-      description: O(source) as given.
+      description: O(source) as given; of O(files), their O(name).
       type: str
     endpoint:
       description: URL of the hub that was asked.
       type: str
-      returned: when RV(record.kind=huggingface)
+      returned: when RV(record.kind) is neither V(local) nor V(url)
+    urls:
+      description: The address of each file by its path, without the query.
+      type: dict
+      returned: when RV(record.kind=url)
     revision:
-      description: The commit, or the digest of the directory.
+      description: The commit or the digest.
       type: str
     files:
       description:
@@ -395,8 +480,20 @@ except ImportError:  # run alone, from a checkout that is not on the collections
     from module_utils.transfer import request
 
 ARGUMENT_SPEC = {
-    "source": {"type": "str", "required": True},
-    "revision": {"type": "str", "default": "main"},
+    "source": {"type": "str"},
+    "hub": {"type": "str", "choices": ["huggingface", "modelscope", "ollama"], "default": "huggingface"},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "url": {"type": "str", "required": True},
+            "query": {"type": "str", "no_log": True},
+            "sha256": {"type": "str", "required": True},
+            "path": {"type": "str"},
+            "size": {"type": "int"},
+        },
+    },
+    "revision": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "latest"], "default": "present"},
     "name": {"type": "str"},
     "include": {"type": "list", "elements": "str"},
@@ -450,7 +547,14 @@ def work(module: AnsibleModule) -> dict:
 
 def main() -> None:
     """Run the module."""
-    run(work, ARGUMENT_SPEC, supports_check_mode=True, mutually_exclusive=[["token", "token_file"]])
+    run(
+        work,
+        ARGUMENT_SPEC,
+        supports_check_mode=True,
+        mutually_exclusive=[["token", "token_file"], ["source", "files"]],
+        required_one_of=[["source", "files"]],
+        required_by={"files": ["name"]},
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -65,6 +66,13 @@ def test_link_leads_to_the_revision_of_the_record(host, name):
 def test_revision_is_the_hubs_commit(host, name):
     info = json.loads(host.check_output("curl -sf http://127.0.0.1:8900/api/models/%s", name))
     assert host.check_output("readlink %s/huggingface/%s/main", STORE, name) == info["sha"]
+
+
+def test_a_file_by_its_address_lies_under_the_digest_of_its_hash(host):
+    digest = hashlib.sha256(b"config.json\0%s\n" % sums(host, "/srv/hub/org/open")["config.json"].encode()).hexdigest()
+    assert host.check_output("ls %s/url/team/addressed", STORE) == digest
+    paths = json.loads(host.file("/opt/model_store_paths.json").content_string)
+    assert paths["team/addressed"] == "%s/url/team/addressed/%s" % (STORE, digest)
 
 
 def test_nothing_unfinished_is_left(host):

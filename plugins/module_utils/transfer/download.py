@@ -19,7 +19,7 @@ from ..errors import GpufleetError
 from ..sizes import human
 from ..version import VERSION
 from . import store
-from .fetch import Part, check_space, fetch_all, keep_held, split_held
+from .fetch import SMALL, Part, check_space, fetch_all, keep_held, split_held
 from .files import ModelFile, digest_of, make_directories
 from .selection import RECORD, unmatched
 from .source import Source, Wish
@@ -121,10 +121,13 @@ def _publish(home: store.Home, wish: Wish, source: Source, view: View, part: Par
     """Give the verified files their final names, and the record that says so."""
     folder = home.revision_path(t.cast(str, view.revision))
     wanted = {one.path for one in view.wanted}
+    for one in view.absent:
+        if one.size <= SMALL:
+            store.sync_file(os.path.join(part.files, one.path))
     if os.path.isdir(folder):
         for one in view.wanted:
             if os.path.exists(os.path.join(part.files, one.path)):
-                store.place(os.path.join(part.files, one.path), os.path.join(folder, one.path))
+                store.move(os.path.join(part.files, one.path), os.path.join(folder, one.path))
         _write_record(folder, wish, source, view)
         return
     # An earlier run with other patterns may have left files there that nobody asks for now.

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..errors import GpufleetError
-from ..sizes import human
+from ..sizes import MIB, human
 from . import store
 from .files import ModelFile, problem_with
 from .source import Source, Wish
@@ -24,6 +24,8 @@ from .transports.web import Wrong
 from .watch import bytes_of
 
 _ATTEMPTS = 3
+#: Up to this size, files are made durable when all are there: hundreds in a row would wait for the disk hundreds of times.
+SMALL = 8 * MIB
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,10 @@ class _Crew:
 def _fetch_one(wish: Wish, source: Source, revision: str, part: Part, one: ModelFile) -> None:
     for _attempt in range(_ATTEMPTS):
         try:
-            store.place(source.fetch(one, revision, part.incoming), os.path.join(part.files, one.path))
+            path = source.fetch(one, revision, part.incoming)
+            if one.size > SMALL:
+                store.sync_file(path)
+            store.move(path, os.path.join(part.files, one.path))
             return
         except Wrong as error:
             problem = str(error)

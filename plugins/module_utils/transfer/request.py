@@ -16,12 +16,16 @@ from . import store
 from .sources.directory import DirectorySource
 from .download import ensure
 from .sources.hub import HubSource
+from .sources.modelscope import ModelscopeSource
+from .sources.ollama_registry import OllamaRegistrySource
+from .sources.urls import UrlsSource
 from .permissions import Permissions, parse_mode
 from .source import Source, Wish
 from .transports import swarm
 from .transports.terms import Terms
 from .watch import Watch
 
+_WHOLE = (UrlsSource.kind, OllamaRegistrySource.kind)  # of these, nothing is left out by default
 _OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
 
 
@@ -37,11 +41,15 @@ def answer(
             raise GpufleetError("%s=%d: give a positive number" % (option, params[option]))
     if not os.path.isabs(params["store"]):
         raise GpufleetError("store=%s: give an absolute path" % params["store"])
-    store.check_ref(params["revision"])
-    is_directory = os.path.isabs(params["source"])
-    _check_commit(params, is_directory)
+    terms = Terms(
+        params["max_workers"], params["timeout"], _rate(params["limit_rate"], params["transport"]), params["ca_path"], say
+    )
+    is_directory = os.path.isabs(params["source"] or "")
+    source = _source(params, terms, need_client)
+    store.check_ref(source.revision)
+    _check_commit(params, source)
     wish = Wish(
-        source=os.path.normpath(params["source"]) if is_directory else params["source"],
+        source=(os.path.normpath(params["source"]) if is_directory else params["source"]) or source.name,
         store=params["store"],
         permissions=Permissions(
             params["owner"],
@@ -49,7 +57,7 @@ def answer(
             parse_mode(params["mode"], "mode"),
             parse_mode(params["directory_mode"], "directory_mode"),
         ),
-        include=params["include"],
+        include=params["include"] or (["*"] if source.kind in _WHOLE else None),
         exclude=params["exclude"],
         latest=params["state"] == "latest",
         offline=params["offline"] and not is_directory,
@@ -63,10 +71,6 @@ def answer(
         commit=params["commit"],
         watch=Watch(None if check_mode else params["progress_file"]),
     )
-    terms = Terms(
-        params["max_workers"], params["timeout"], _rate(params["limit_rate"], params["transport"]), params["ca_path"], say
-    )
-    source = _directory(params) if is_directory else _hub(params, terms, need_client)
     try:
         with wish.watch:
             result = ensure(wish, source)
@@ -79,6 +83,46 @@ def answer(
         raise GpufleetError("%s: %s. Check store=%s" % (error.filename, error.strerror, wish.store))
 
 
+def _source(params: t.Dict[str, t.Any], terms: Terms, need_client: t.Callable[[], None]) -> Source:
+    if params["files"] is not None:
+        return _urls(params, terms)
+    if os.path.isabs(params["source"]):
+        return _directory(params)
+    if params["name"]:
+        raise GpufleetError(
+            "name=%s: only a directory is given a name, or a list of files: source=%s has one"
+            % (params["name"], params["source"])
+        )
+    if params["hub"] == "ollama":
+        if params["include"] or params["exclude"]:
+            raise GpufleetError("include, exclude: a model of a registry of Ollama's is all of its blobs. Leave them out")
+        return OllamaRegistrySource(params["source"], **_asked(params, terms))
+    store.check_name(params["source"], "source")
+    if params["hub"] == "modelscope":
+        return ModelscopeSource(params["source"], **_asked(params, terms))
+    return _hub(params, terms, need_client)
+
+
+def _asked(params: t.Dict[str, t.Any], terms: Terms) -> t.Dict[str, t.Any]:
+    return {
+        "revision": params["revision"],
+        "transport": params["transport"],
+        "endpoint": params["endpoint"],
+        "token": lambda: params["token"] or _token(params["token_file"]),
+        "terms": terms,
+    }
+
+
+def _urls(params: t.Dict[str, t.Any], terms: Terms) -> Source:
+    if not params["name"]:
+        raise GpufleetError("files: set name to the org/name that they shall have in the store")
+    store.check_name(params["name"], "name")
+    asked = _asked(params, terms)
+    del asked["endpoint"]  # they have their addresses
+    has_token = bool(params["token"] or params["token_file"])
+    return UrlsSource(params["name"], params["files"], has_token=has_token, **asked)
+
+
 def _directory(params: t.Dict[str, t.Any]) -> Source:
     path = os.path.normpath(params["source"])
     if (path + "/").startswith(os.path.normpath(params["store"]) + "/"):
@@ -87,18 +131,13 @@ def _directory(params: t.Dict[str, t.Any]) -> Source:
     if not params["name"] and "/" not in name.strip("/"):
         raise GpufleetError("source=%s: set name to the org/name it shall have in the store" % path)
     store.check_name(name, "name")
-    return DirectorySource(path, name, params["revision"], params["max_workers"])
+    return DirectorySource(path, name, params["revision"] or "main", params["max_workers"])
 
 
 def _hub(params: t.Dict[str, t.Any], terms: Terms, need_client: t.Callable[[], None]) -> Source:
-    if params["name"]:
-        raise GpufleetError(
-            "name=%s: only a directory is given a name, source=%s has one" % (params["name"], params["source"])
-        )
-    store.check_name(params["source"], "source")
     return HubSource(
         params["source"],
-        params["revision"],
+        params["revision"] or "main",
         params["transport"],
         endpoint=params["endpoint"],
         token=lambda: params["token"] or _token(params["token_file"]),
@@ -110,16 +149,16 @@ def _hub(params: t.Dict[str, t.Any], terms: Terms, need_client: t.Callable[[], N
     )
 
 
-def _check_commit(params: t.Dict[str, t.Any], is_directory: bool) -> None:
+def _check_commit(params: t.Dict[str, t.Any], source: Source) -> None:
     commit = params["commit"]
     if commit is None:
         return
-    if is_directory:
-        raise GpufleetError("commit=%s: a directory has none. Give the digest that it must have as revision" % commit)
+    if not isinstance(source, HubSource):
+        raise GpufleetError("commit=%s: only a model of the Hugging Face Hub or a mirror of it has one here" % commit)
     if not re.fullmatch("[0-9a-f]{40}", commit):
         raise GpufleetError("commit=%s: give 40 hex digits" % commit)
-    if store.is_commit(params["revision"]) and params["revision"] != commit:
-        raise GpufleetError("commit=%s and revision=%s are two different ones" % (commit, params["revision"]))
+    if store.is_commit(source.revision) and source.revision != commit:
+        raise GpufleetError("commit=%s and revision=%s are two different ones" % (commit, source.revision))
 
 
 def _swarm(given: t.Dict[str, t.Any]) -> swarm.Settings:

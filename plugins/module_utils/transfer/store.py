@@ -180,12 +180,14 @@ def write_json(path: str, data: t.Any) -> None:
     os.replace(new, path)
 
 
-def place(source: str, target: str) -> None:
-    """Move a verified file to where it belongs, durably before the name is."""
-    with open(source, "rb") as content:
-        os.fsync(content.fileno())
+def move(source: str, target: str) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)
     os.replace(source, target)
+
+
+def sync_file(path: str) -> None:
+    with open(path, "rb") as content:
+        os.fsync(content.fileno())
 
 
 def sync_directory(path: str) -> None:

@@ -29,6 +29,7 @@ _TAIL = 400  # characters of its log in a message
 
 
 LARGE = 32 * MIB  # from here on a file is worth several connections
+_FEW = 4  # files; from here on they share the line by themselves
 _POLL_S = 0.1
 
 
@@ -48,12 +49,17 @@ class Aria2:
     that it is sent to. It then gets that address instead, and no credentials.
     """
 
-    def __init__(self, terms: Terms, lead: t.Optional[t.Callable[[str], t.Optional[str]]] = None) -> None:
+    def __init__(
+        self, terms: Terms, lead: t.Optional[t.Callable[[str], t.Optional[str]]] = None, always: bool = True
+    ) -> None:
+        self._always = always
         self._terms = terms
         self._lead = lead
 
     def takes(self, files: t.Sequence[ModelFile]) -> t.List[ModelFile]:
-        return [one for one in files if one.size >= LARGE]
+        """The large ones; of several, plain HTTP fetches as many at once, and hashes them while they come."""
+        large = [one for one in files if one.size >= LARGE]
+        return large if self._always or len(large) < min(_FEW, self._terms.max_workers) else []
 
     def bring(self, items: t.Sequence[Item], folder: str, arrived: Arrived, stop: threading.Event) -> None:
         jobs: t.Dict[Job, ModelFile] = {}
@@ -72,9 +78,9 @@ def choose(
     transport: str, terms: Terms, lead: t.Optional[t.Callable[[str], t.Optional[str]]] = None
 ) -> t.Optional[Aria2]:
     """For ``aria2``, and for ``auto`` where the host has it."""
-    if transport == "aria2" or (transport == "auto" and program()):
+    if transport == "aria2":
         return Aria2(terms, lead)
-    return None
+    return Aria2(terms, lead, always=False) if transport == "auto" and program() else None
 
 
 def program() -> t.Optional[str]:

@@ -84,5 +84,6 @@ class Carrier:
             os.unlink(path + ".aria2")
             os.unlink(path)
         self._client.file(item.url, path, item.one.wanted, lambda _missing, _total: None)
-        os.unlink(path + ".json")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + ".json")
         return path

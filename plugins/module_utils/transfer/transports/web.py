@@ -50,6 +50,7 @@ class Access:
     username: t.Optional[str] = None
     password: t.Optional[str] = None
     token: t.Optional[str] = None  # a bearer's; never sent to another server that a redirect names
+    cookie: t.Optional[str] = None  # the same holds for it
     timeout_s: float = 3600
     stall_timeout_s: int = 60
     retries: int = 5
@@ -112,7 +113,7 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
         request = super().redirect_request(req, fp, 302, msg, headers, newurl)
         if request is not None and (old.scheme, old.netloc) == (new.scheme, new.netloc):
             for name, value in req.unredirected_hdrs.items():
-                if name == "Authorization":
+                if name in ("Authorization", "Cookie"):
                     request.add_unredirected_header(name, value)
         return request
 
@@ -142,15 +143,29 @@ class Web:
 
     def text(self, url: str) -> str:
         """A small file as text."""
+        return self.content(url).decode("utf-8", errors="replace")
 
-        def attempt() -> str:
+    def content(self, url: str, accept: str = "*/*") -> bytes:
+        """A small file."""
+
+        def attempt() -> bytes:
             content = b""
-            with self._open(url, {}) as response:
+            with self._open(url, {"Accept": accept}) as response:
                 for piece in self._pieces(response, url, _expected(response)):
                     content += piece
                     if len(content) > _MOST_TEXT:
-                        raise GpufleetError("%s is larger than %d bytes: it is no list of sums" % (url, _MOST_TEXT))
-            return content.decode("utf-8", errors="replace")
+                        raise GpufleetError("%s is larger than %d bytes: it is not what was asked for" % (url, _MOST_TEXT))
+            return content
+
+        return self._persist(url, attempt, lambda: 0)
+
+    def size(self, url: str) -> t.Optional[int]:
+        """How large a file is; None when the server does not say. Not by HEAD: a presigned address is for GET alone."""
+
+        def attempt() -> t.Optional[int]:
+            headers = {"Range": "bytes=0-0"}
+            with self._open(url, headers) as response:
+                return _content_range(response)[1] if _is_partial(response, headers) else _expected(response)
 
         return self._persist(url, attempt, lambda: 0)
 
@@ -217,7 +232,7 @@ class Web:
             if part.etag and part.url == url:
                 headers["If-Range"] = part.etag
         with self._open(url, headers) as response:
-            if response.status == 206:
+            if _is_partial(response, headers):
                 start, total = _content_range(response)
                 if start != part.position or (part.size is not None and total != part.size):
                     raise _Again("it is another file than when it was begun", 0, anew=True)
@@ -257,6 +272,8 @@ class Web:
             request.add_unredirected_header("Authorization", "Basic " + b64encode(both.encode()).decode())
         elif self._access.token is not None:
             request.add_unredirected_header("Authorization", "Bearer " + self._access.token)
+        if self._access.cookie is not None:
+            request.add_unredirected_header("Cookie", self._access.cookie)
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise self._late(url)
@@ -358,8 +375,9 @@ class _Part:
         self.position, self.digest = 0, self.wanted.digest()
         self.url, self.size = url, size
         self.etag = etag if etag and not etag.startswith("W/") else None  # a weak one does not promise the same bytes
-        note = {"url": self.url, "size": self.size, "etag": self.etag, self.wanted.kind: self.wanted.value}
-        store.write_json(self._note, note)
+        if self.wanted.size is None or self.wanted.size > _PIECE:  # a small one is not worth to be continued
+            note = {"url": self.url, "size": self.size, "etag": self.etag, self.wanted.kind: self.wanted.value}
+            store.write_json(self._note, note)
 
     def write(self, piece: bytes) -> None:
         view = memoryview(piece)
@@ -452,6 +470,11 @@ def _window_left(value: t.Optional[str]) -> t.Optional[float]:
 def _expected(response: t.Any) -> t.Optional[int]:
     value = response.headers.get("Content-Length")
     return int(value) if value and value.isdigit() else None
+
+
+def _is_partial(response: t.Any, headers: t.Mapping[str, str]) -> bool:
+    """ModelScope sends the range that is asked for, says so in Content-Range, and calls it 200 (modelscope_hub issue 50)."""
+    return response.status == 206 or ("Range" in headers and "Content-Range" in response.headers)
 
 
 def _content_range(response: t.Any) -> t.Tuple[t.Optional[int], t.Optional[int]]:

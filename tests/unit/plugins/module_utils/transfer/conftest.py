@@ -14,7 +14,9 @@ import pytest
 
 DEFAULTS: t.Dict[str, t.Any] = {
     "source": "org/tiny",
-    "revision": "main",
+    "hub": "huggingface",
+    "files": None,
+    "revision": None,
     "state": "present",
     "name": None,
     "include": None,
@@ -71,12 +73,23 @@ class Runner:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """The download, into an empty store."""
     from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import hub as hub_source
+    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import plain
 
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_ENDPOINT"):
         monkeypatch.setenv(name, "")  # to be restored, whatever the code sets
     monkeypatch.delenv("HF_TOKEN", raising=False)
+    for name in ("MODELSCOPE_ENDPOINT", "MODELSCOPE_API_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(hub_source, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(plain, "FIRST_WAIT_S", 0.001)
     return Runner(tmp_path / "store")
+
+
+@pytest.fixture
+def no_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server here has a certificate, and to read those of all authorities takes longer than most tests."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, "/dev/null")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import store as store_module
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports import web
 from ansible_collections.gpufleet.llm.tests.stand_ins.hub.hub import Fault, Hub
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.support import (
     FILES,
@@ -435,8 +436,9 @@ def test_full_disk_is_known_before_the_first_byte(hub, run, monkeypatch, check_m
     assert hub.count("*", "*/resolve/*") == 0
 
 
-def test_what_a_killed_run_had_is_not_fetched_again(hub, run):
+def test_what_a_killed_run_had_is_not_fetched_again(hub, run, monkeypatch):
     """The connection breaks and stays broken: the next run asks for the rest, of each file."""
+    monkeypatch.setattr(web, "_PIECE", 65536)
     hub.add("org/tiny", FILES)
     hub.faults.append(Fault("drop", path=SHARD, at=0.6))
     hub.faults.append(Fault("status", path=SHARD, times=-1))
