@@ -43,6 +43,10 @@ options:
       - None when the mirror cannot be asked. Models are then only looked for in the store.
     type: list
     elements: dict
+  swarm:
+    description: Whether they come from one another too.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -64,9 +68,10 @@ def mirrored_models(
     url: str,
     mirror: str = "",
     published: t.Optional[t.Sequence[t.Dict[str, t.Any]]] = None,
+    swarm: bool = False,
 ) -> t.List[t.Dict[str, t.Any]]:
     try:
-        return distribution.mirrored(models, mirror, url, published)
+        return distribution.mirrored(models, mirror, url, published, swarm)
     except GpufleetError as error:
         raise AnsibleFilterError("mirrored_models: %s" % error) from error
 

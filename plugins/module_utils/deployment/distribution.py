@@ -13,38 +13,49 @@ from ..errors import GpufleetError
 Dict = t.Dict[str, t.Any]
 
 
-def mirrored(models: t.Sequence[Dict], mirror: str, url: str, published: t.Optional[t.Sequence[Dict]]) -> t.List[Dict]:
+def mirrored(
+    models: t.Sequence[Dict], mirror: str, url: str, published: t.Optional[t.Sequence[Dict]], swarm: bool = False
+) -> t.List[Dict]:
     """The entries of model_store_models with what follows for each of them.
 
     ``published`` is what the mirror ``mirror`` serves, as Ansible learnt it from that host and not from who answers at ``url``.
     None: that host cannot be asked now, so only what is in the store already is taken. Without a mirror among Ansible's hosts
     nothing is known of what is served at ``url``.
-    A directory of the host, another hub's model, files with addresses, and a model with an endpoint of its own come from there.
+    A directory of the host, a model of an Ollama registry, and a model with an endpoint of its own come from there. All others are
+    models of a hub here, wherever the mirror had them from.
     """
     found = []
     for one in models:
-        elsewhere = one.get("hub", "huggingface") != "huggingface" or one.get("source", "/").startswith("/")
-        if elsewhere or one.get("endpoint"):
+        if (one.get("source") or "").startswith("/") or one.get("endpoint") or one.get("hub") == "ollama":
             found.append(dict(one))
-        elif not mirror:
-            found.append(dict(one, endpoint=url, offline=False))
-        elif published is None:
-            found.append(dict(one, endpoint=url, offline=True))
-        else:
-            row = _row(one, mirror, published)
-            pinned = {"commit": row["commit"], "listing_sha256": one.get("listing_sha256") or row["listing_sha256"]}
-            found.append(dict(one, endpoint=url, offline=False, **pinned))
+            continue
+        name = one.get("source") or one["name"]
+        known = {key: value for key, value in one.items() if key not in ("hub", "files", "name")}
+        known.update(source=name, endpoint=url, offline=bool(mirror) and published is None)
+        if swarm:
+            known["transport"] = "swarm"
+        if mirror and published is not None:
+            row = _row(name, one.get("revision") or "", mirror, published)
+            # A branch is called here as there, so that the next run asks for the same.
+            known.update(
+                revision=one.get("revision") or row["revision"],
+                commit=row["commit"],
+                listing_sha256=one.get("listing_sha256") or row["listing_sha256"],
+            )
+        found.append(known)
     return found
 
 
-def _row(one: Dict, mirror: str, published: t.Sequence[Dict]) -> Dict:
-    revision = one.get("revision") or "main"
-    same = [row for row in published if row["name"] == one["source"]]
+def _row(name: str, revision: str, mirror: str, published: t.Sequence[Dict]) -> Dict:
+    """``revision`` may be left to the mirror: hubs have several names for their first branch."""
+    same = [row for row in published if row["name"] == name]
     for row in same:
-        if revision in (row["revision"], row["commit"]):
+        if revision in (row["revision"], row["commit"]) or (not revision and len(same) == 1):
             return row
+    if not revision and any(row["revision"] == "main" for row in same):
+        return next(row for row in same if row["revision"] == "main")
     has = "it has %s" % " and ".join("%(name)s@%(revision)s" % row for row in same) if same else "it has no revision of that model"
     raise GpufleetError(
         "%s@%s is not on the mirror %s: %s. Add it to model_mirror_models there and run the play of the mirror first, "
-        "or give it an endpoint of its own" % (one["source"], revision, mirror, has)
+        "or give it an endpoint of its own" % (name, revision or "main", mirror, has)
     )

@@ -44,7 +44,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 class Wish:
     store: str
     path: str
-    models: t.Sequence[Dict]  # source, revision, name
+    models: t.Sequence[Dict]  # source, hub, revision, name
     token_file: t.Optional[str] = None
     restricted: t.Sequence[str] = ()
     torrents: bool = False
@@ -92,7 +92,7 @@ def _look(wish: Wish) -> t.Tuple[t.Dict[str, t.Tuple[Model, t.List[Dict]]], t.Li
     for one in wish.models:
         kind, name = _place(one)
         if kinds.setdefault(name, kind) != kind:
-            raise GpufleetError("models: %s is asked for from the hub and from a directory. Give the directory another name" % name)
+            raise GpufleetError("models: %s is asked for from two places: %s and %s. Give one of them another name" % (name, kinds[name], kind))
         home = store.Home(wish.store, kind, name)
         revision = _model(wish, home, name) if name not in found else found[name][0]
         ref = one.get("revision") or "main"
@@ -102,7 +102,7 @@ def _look(wish: Wish) -> t.Tuple[t.Dict[str, t.Tuple[Model, t.List[Dict]]], t.Li
             continue
         served = known[ref[:40]]
         row = {
-            "source": one["source"],
+            "source": one.get("source") or name,
             "name": name,
             "revision": ref,
             "commit": served.commit,
@@ -116,16 +116,23 @@ def _look(wish: Wish) -> t.Tuple[t.Dict[str, t.Tuple[Model, t.List[Dict]]], t.Li
 
 
 def _place(one: Dict) -> t.Tuple[str, str]:
-    if not os.path.isabs(one["source"]):
-        store.check_name(one["source"], "source")
-        return "huggingface", one["source"]
-    name = one.get("name") or "/".join(os.path.normpath(one["source"]).split("/")[-2:])
-    store.check_name(name, "name")
-    return "local", name
+    """Where model_download puts it."""
+    source, name = one.get("source"), one.get("name")
+    if one.get("hub") == "ollama":
+        raise GpufleetError("models: %s is one of Ollama's registry, which a hub cannot serve. Leave it out" % source)
+    if not source:
+        kind = "url"
+    elif os.path.isabs(source):
+        kind = "local"
+        name = name or "/".join(os.path.normpath(source).split("/")[-2:])
+    else:
+        kind, name = one.get("hub") or "huggingface", source
+    store.check_name(name or "", "name" if kind in ("url", "local") else "source")
+    return kind, t.cast(str, name)
 
 
 def _model(wish: Wish, home: store.Home, name: str) -> t.Optional[Model]:
-    revisions, refs = [], {}
+    revisions, refs, newest = [], {}, ("", "")
     for entry in sorted(os.listdir(home.path)) if os.path.isdir(home.path) else ():
         path = os.path.join(home.path, entry)
         if entry.startswith("."):
@@ -138,9 +145,12 @@ def _model(wish: Wish, home: store.Home, name: str) -> t.Optional[Model]:
             if record:
                 # A directory's revision is a sha256, and a hub's client takes nothing for a commit that is longer than git's.
                 revisions.append(Revision(entry[:40], path, tuple(_verified(path, record))))
+                newest = max(newest, (record["verified_at"], entry[:40]))
     known = {one.commit for one in revisions}
     if not revisions:
         return None
+    # What clients ask for when they say nothing.
+    refs.setdefault("main", refs.get("master", newest[1]))
     restricted = bool(wish.token_file) and any(fnmatch.fnmatchcase(name, pattern) for pattern in wish.restricted)
     return Model(name, tuple(revisions), {ref: one for ref, one in refs.items() if one in known}, restricted)
 

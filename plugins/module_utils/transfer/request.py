@@ -154,7 +154,7 @@ def _check_commit(params: t.Dict[str, t.Any], source: Source) -> None:
     if commit is None:
         return
     if not isinstance(source, HubSource):
-        raise GpufleetError("commit=%s: only a hub's model has one. Give the digest that it must have as revision" % commit)
+        raise GpufleetError("commit=%s: only a model of the Hugging Face Hub or a mirror of it has one here" % commit)
     if not re.fullmatch("[0-9a-f]{40}", commit):
         raise GpufleetError("commit=%s: give 40 hex digits" % commit)
     if store.is_commit(source.revision) and source.revision != commit:

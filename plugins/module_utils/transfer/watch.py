@@ -66,12 +66,12 @@ class Counter:
 
 
 def bytes_of(path: str) -> int:
-    """What has come of a file: of one that aria2 fills here and there, the blocks that it has."""
+    """What has come of a file: aria2 fills it here and there, so the blocks that it has."""
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return 0
-    return min(found.st_size, found.st_blocks * 512) if os.path.lexists(path + ".aria2") else found.st_size
+    return min(found.st_size, found.st_blocks * 512)
 
 
 def bytes_below(folder: str) -> int:

@@ -83,6 +83,9 @@ class HubSource(Addressed):
         os.environ["HF_HUB_DOWNLOAD_TIMEOUT"] = os.environ["HF_HUB_ETAG_TIMEOUT"] = str(self._terms.stall_timeout_s)
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+        if self._terms.ca_path:  # httpx's, and that of clients before 1.0
+            os.environ["SSL_CERT_DIR" if os.path.isdir(self._terms.ca_path) else "SSL_CERT_FILE"] = self._terms.ca_path
+            os.environ["REQUESTS_CA_BUNDLE"] = self._terms.ca_path
         self._need_client()
         self._token = self._read_token()
         access = web.Access.on(self._terms, token=self._token, first_pause_s=FIRST_WAIT_S, explain=self._refused)

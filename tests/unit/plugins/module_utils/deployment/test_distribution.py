@@ -13,7 +13,7 @@ URL = "http://mirror:8090"
 COMMIT, LIST = "a" * 40, "1" * 64
 ROW = {"source": "org/m", "name": "org/m", "revision": "main", "commit": COMMIT, "listing_sha256": LIST}
 LOCAL = {"source": "/mnt/usb/team/x", "name": "team/x", "revision": "main", "commit": "b" * 40, "listing_sha256": "2" * 64}
-PINNED = {"endpoint": URL, "offline": False, "commit": COMMIT, "listing_sha256": LIST}
+PINNED = {"revision": "main", "endpoint": URL, "offline": False, "commit": COMMIT, "listing_sha256": LIST}
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,10 @@ PINNED = {"endpoint": URL, "offline": False, "commit": COMMIT, "listing_sha256":
     [
         ({"source": "org/m"}, "m1", [ROW], PINNED),
         ({"source": "org/m", "revision": "main", "include": ["*"]}, "m1", [LOCAL, ROW], PINNED),
-        ({"source": "org/m", "revision": COMMIT}, "m1", [ROW], PINNED),
+        ({"source": "org/m", "revision": COMMIT}, "m1", [ROW], dict(PINNED, revision=COMMIT)),
+        ({"source": "org/m"}, "m1", [dict(ROW, revision="v1")], dict(PINNED, revision="v1")),
+        ({"source": "org/m"}, "m1", [dict(ROW, revision="v1", commit="d" * 40), ROW], PINNED),
+        ({"source": "qwen3:8b", "hub": "ollama"}, "m1", [], {}),
         ({"source": "org/m", "listing_sha256": "9" * 64}, "m1", [ROW], dict(PINNED, listing_sha256="9" * 64)),
         ({"source": "team/x"}, "m1", [LOCAL], dict(PINNED, commit="b" * 40, listing_sha256="2" * 64)),
         ({"source": "/mnt/usb/team/x"}, "m1", [], {}),
@@ -32,6 +35,14 @@ PINNED = {"endpoint": URL, "offline": False, "commit": COMMIT, "listing_sha256":
 )
 def test_what_is_added(model, mirror, published, added):
     assert mirrored([model], mirror, URL, published) == [dict(model, **added)]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"source": "org/m", "hub": "modelscope"}, {"name": "org/m", "files": [{"url": "https://x/a.gguf", "sha256": "0" * 64}]}],
+)
+def test_wherever_the_mirror_had_it_from_it_is_a_hub_s_here(model):
+    assert mirrored([model], "m1", URL, [ROW], swarm=True) == [dict(PINNED, source="org/m", transport="swarm")]
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,27 @@ def test_a_directory_is_a_model_too(run, publish, tmp_path):
     assert (row["name"], row["commit"], row["listing_sha256"]) == ("team/small", digest[:40], digest)
 
 
+def test_a_pinned_commit_is_main_too(hub, run, publish):
+    commit = hub.add("org/tiny", FILES)
+    run(endpoint=hub.url, revision=commit)
+    row = publish("org/tiny")["models"][0]
+    assert (row["revision"], row["commit"]) == ("main", commit)
+
+
+@pytest.mark.parametrize(
+    "models, message",
+    [
+        ([{"source": "qwen3:8b", "hub": "ollama"}], "which a hub cannot serve"),
+        ([{"source": "org/m"}, {"source": "org/m", "hub": "modelscope"}], "org/m is asked for from two places: huggingface and modelscope"),
+        ([{"source": "../m"}], "names no model"),
+        ([{"name": None}], "names no model"),
+    ],
+)
+def test_refused(publish, models, message):
+    with pytest.raises(GpufleetError, match=message):
+        publish(*models)
+
+
 def test_what_changed_since_it_was_verified_is_not_published(hub, run, publish, tmp_path):
     hub.add("org/tiny", FILES)
     path = run(endpoint=hub.url)["path"]

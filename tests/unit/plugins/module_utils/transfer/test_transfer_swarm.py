@@ -104,7 +104,7 @@ def test_a_torrent_is_not_believed(hub, run, site, wrong):
         ({"swarm": {"upload_limit": "fast"}}, "swarm.upload_limit=fast: give bytes a second"),
         ({"commit": "main"}, "commit=main: give 40 hex digits"),
         ({"commit": "a" * 40, "revision": "b" * 40}, "are two different ones"),
-        ({"commit": "a" * 40, "source": "/srv/disk/team/small"}, "only a hub's model has one"),
+        ({"commit": "a" * 40, "source": "/srv/disk/team/small"}, "only a model of the Hugging Face Hub"),
     ],
 )
 def test_refused(run, params, message):
