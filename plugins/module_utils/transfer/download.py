@@ -52,8 +52,10 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
     if asked:
         if wish.offline:
             raise _offline(home, source, view)
+        wish.watch.hold(True)
         try:
             source.prepare()  # may start the module again: not with the lock in hand, and not in a thread
+            wish.watch.hold(False)
         except GpufleetError as error:
             if not wish.check_mode:
                 raise
@@ -80,6 +82,8 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
         if changed:
             _carry_out(home, wish, source, view, work)
             view = look(home, wish, source)
+            if not view.files_right:
+                raise GpufleetError("%s: the files changed while they were put in place. Look who else writes there" % home.path)
             wish.watch.stage("%s is complete" % source.label)
     return _result(home, wish, source, before, view, work, changed)
 

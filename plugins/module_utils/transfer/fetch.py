@@ -44,6 +44,7 @@ class Part:
         return os.path.join(self.path, "incoming")
 
     def open(self) -> None:
+        store.remove_tree(self.incoming + ".client")  # what no later run continues
         for folder in (self.path, self.files, self.incoming):
             os.makedirs(folder, mode=0o700, exist_ok=True)
         for top, folders, names in itertools.chain(os.walk(self.files), os.walk(self.incoming)):
@@ -122,7 +123,7 @@ def fetch_all(wish: Wish, source: Source, revision: str, missing: t.Sequence[Mod
         return
     together = source.takes_together(missing)
     alone = sorted(set(missing) - set(together), key=lambda one: -one.size)
-    with _Crew(wish.max_workers) as crew:
+    with _Crew(wish.max_workers, wish.stop) as crew:
         fetch = functools.partial(crew.begin, _fetch_one, wish, source, revision, part)
         for one in alone:
             fetch(one)
@@ -134,8 +135,8 @@ def fetch_all(wish: Wish, source: Source, revision: str, missing: t.Sequence[Mod
 class _Crew:
     """Workers that stop at the first failure; what they have done stays, and the next run finds it."""
 
-    def __init__(self, workers: int) -> None:
-        self.stop = threading.Event()
+    def __init__(self, workers: int, stop: threading.Event) -> None:
+        self.stop = stop
         self._workers = ThreadPoolExecutor(workers)
         self._aside = ThreadPoolExecutor(1)
         self._begun: t.List[Future] = []
@@ -144,7 +145,9 @@ class _Crew:
     def __enter__(self) -> _Crew:
         return self
 
-    def __exit__(self, *_exception: t.Any) -> None:
+    def __exit__(self, *exception: t.Any) -> None:
+        if exception[0] is not None:
+            self._give_up()
         self._aside.shutdown()
         self._workers.shutdown()
 
@@ -164,11 +167,14 @@ class _Crew:
             if future.cancelled() or future.exception() is None or failure is not None:
                 continue
             failure = future.exception()
-            self.stop.set()
-            for other in list(self._begun):
-                other.cancel()
+            self._give_up()
         if failure is not None:
             raise failure
+
+    def _give_up(self) -> None:
+        self.stop.set()
+        for other in list(self._begun):
+            other.cancel()
 
     def _add(self, future: Future) -> None:
         self._begun.append(future)

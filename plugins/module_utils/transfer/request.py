@@ -70,6 +70,7 @@ def answer(
         listing_sha256=params["listing_sha256"],
         commit=params["commit"],
         watch=Watch(None if check_mode else params["progress_file"]),
+        stop=terms.stop,
     )
     try:
         with wish.watch:

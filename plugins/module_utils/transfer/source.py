@@ -75,3 +75,4 @@ class Wish:
     listing_sha256: t.Optional[str] = None  # what the source's list of files must be
     commit: t.Optional[str] = None  # what the branch or tag is, whatever the source says
     watch: Watch = field(default_factory=Watch)
+    stop: threading.Event = field(default_factory=threading.Event)

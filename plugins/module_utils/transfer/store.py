@@ -127,6 +127,11 @@ class Home:
                     break
                 except BlockingIOError:
                     pass
+                except OSError as error:
+                    raise GpufleetError(
+                        "%s cannot be locked: %s. On Lustre, mount with -o flock; or give a store on another file system"
+                        % (path, error.strerror)
+                    ) from None
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
                 if time.monotonic() - began > timeout_s:

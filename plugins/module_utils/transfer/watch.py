@@ -22,6 +22,7 @@ class Watch:
         self._progress = Progress(path, append=True)
         self._stage: t.Tuple[str, t.Callable[[], int], int] = ("begins", lambda: 0, 0)
         self._end = threading.Event()
+        self._held = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Watch:
@@ -37,6 +38,10 @@ class Watch:
             self._thread.join()
             self._say()
 
+    def hold(self, held: bool) -> None:
+        """Say nothing while another process says it."""
+        self._held = held
+
     def stage(self, what: str, done: t.Callable[[], int] = lambda: 0, total: int = 0) -> None:
         """From now on ``what`` is done; ``done()`` counts its bytes, of ``total``."""
         self._stage = (what, done, total)
@@ -46,6 +51,8 @@ class Watch:
             self._say()
 
     def _say(self) -> None:
+        if self._held:
+            return
         what, done, total = self._stage
         self._progress.say(what, min(done(), total) if total else 0, total, now=True)
 
@@ -80,5 +87,5 @@ def bytes_below(folder: str) -> int:
         bytes_of(os.path.join(top, name))
         for top, _folders, names in os.walk(folder)
         for name in names
-        if not name.endswith((".aria2", ".json", ".json.new"))
+        if not name.endswith(".aria2") and not os.path.basename(top).endswith((".notes", ".aria2"))
     )

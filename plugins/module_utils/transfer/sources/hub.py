@@ -87,7 +87,10 @@ class HubSource(Addressed):
             os.environ["SSL_CERT_DIR" if os.path.isdir(self._terms.ca_path) else "SSL_CERT_FILE"] = self._terms.ca_path
             os.environ["REQUESTS_CA_BUNDLE"] = self._terms.ca_path
         self._need_client()
-        self._token = self._read_token()
+        from huggingface_hub import get_token
+
+        # The client's own token is for the hub: on a line that anybody may read it is not shown.
+        self._token = self._read_token() or (get_token() if self.endpoint.startswith("https://") else None)
         access = web.Access.on(self._terms, token=self._token, first_pause_s=FIRST_WAIT_S, explain=self._refused)
         client = web.Web(access, lambda seconds: time.sleep(seconds))  # pylint: disable=unnecessary-lambda
         self._carrier = Carrier(client, self._together(client), self._terms.say)
@@ -115,7 +118,7 @@ class HubSource(Addressed):
         self.prepare()
         from huggingface_hub import HfApi
 
-        api = HfApi(endpoint=self.endpoint, token=self._token, library_name="gpufleet", library_version=VERSION)
+        api = HfApi(endpoint=self.endpoint, token=self._token or False, library_name="gpufleet", library_version=VERSION)
         info = self._ask(lambda: api.model_info(self.name, revision=self.revision, timeout=self._terms.stall_timeout_s))
         self._commit = info.sha
         return self._commit
@@ -127,7 +130,7 @@ class HubSource(Addressed):
         from huggingface_hub import HfApi
         from huggingface_hub.hf_api import RepoFile
 
-        api = HfApi(endpoint=self.endpoint, token=self._token, library_name="gpufleet", library_version=VERSION)
+        api = HfApi(endpoint=self.endpoint, token=self._token or False, library_name="gpufleet", library_version=VERSION)
         rows = self._ask(lambda: list(api.list_repo_tree(self.name, revision=revision, recursive=True)))
         self._listing = [
             (
@@ -149,7 +152,10 @@ class HubSource(Addressed):
 
     def share(self, path: str) -> t.Optional[str]:
         """Give others of the swarm what came from it; returns why not, where that is so."""
-        return self._swarm.seed(path) if self._swarm else None
+        try:
+            return self._swarm.seed(path) if self._swarm else None
+        except (OSError, ValueError) as error:
+            return "%s is not given to others of the swarm: %s" % (path, error)
 
     def _ask(self, call: t.Callable[[], t.Any], what: str = "", attempts: int = 3) -> t.Any:
         """Call the library; what passes by itself is tried again, the rest becomes a message."""

@@ -12,9 +12,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import subprocess
 import threading
 import typing as t
+import urllib.request
 from dataclasses import dataclass
 
 from ...errors import GpufleetError
@@ -22,7 +24,8 @@ from ...hardware import command
 from ...sizes import MIB
 from ...version import VERSION
 from ..files import ModelFile
-from .carrier import Arrived, Item
+from ..watch import bytes_of
+from .carrier import Arrived, Item, note_of
 from .terms import Terms
 
 _TAIL = 400  # characters of its log in a message
@@ -31,6 +34,10 @@ _TAIL = 400  # characters of its log in a message
 LARGE = 32 * MIB  # from here on a file is worth several connections
 _FEW = 4  # files; from here on they share the line by themselves
 _POLL_S = 0.1
+_TRIES = 6  # in a row that came no further
+FIRST_PAUSE_S = 1.0  # then twice as long each time
+_LONGEST_PAUSE_S = 60.0
+_OF_THE_LINE = (1, 2, 5, 6, 7, 19, 29)  # aria2c(1), exit status: unknown, time out, too slow, network, unfinished, names, overload
 
 
 @dataclass(frozen=True)
@@ -62,16 +69,33 @@ class Aria2:
         return large if self._always or len(large) < min(_FEW, self._terms.max_workers) else []
 
     def bring(self, items: t.Sequence[Item], folder: str, arrived: Arrived, stop: threading.Event) -> None:
-        jobs: t.Dict[Job, ModelFile] = {}
+        for item in items:
+            with contextlib.suppress(FileNotFoundError):  # what HTTP had begun is continued, and its note is no longer true
+                os.unlink(note_of(folder, item.one))
+        left, failures, came = items, 0, 0
+        while left and failures < _TRIES:
+            if failures and stop.wait(min(_LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**failures)):
+                break
+            left, again = self._bring(left, folder, arrived, stop)
+            now = sum(bytes_of(os.path.join(folder, item.one.path)) for item in left)
+            failures = 1 if now > came else failures + 1
+            came = now
+            if not again or stop.is_set():
+                break
+
+    def _bring(
+        self, items: t.Sequence[Item], folder: str, arrived: Arrived, stop: threading.Event
+    ) -> t.Tuple[t.List[Item], bool]:
+        """Once; returns what did not come, and whether that may come another time."""
+        jobs: t.Dict[Job, Item] = {}
         for item in items:
             url = self._lead(item.url) if self._lead else item.url
             if url:
-                jobs[Job(url, os.path.join(folder, item.one.path), item.one.size)] = item.one
-        for job in jobs:
-            with contextlib.suppress(FileNotFoundError):  # what HTTP had begun is continued, and its note is no longer true
-                os.unlink(job.path + ".json")
-        if jobs:
-            fetch(list(jobs), folder + ".aria2", self._terms, lambda job: arrived(jobs[job]), stop)
+                jobs[Job(url, os.path.join(folder, item.one.path), item.one.size)] = item
+        if not jobs:
+            return [], False
+        again = fetch(list(jobs), folder + ".aria2", self._terms, lambda job: arrived(jobs.pop(job).one), stop)
+        return list(jobs.values()), again
 
 
 def choose(
@@ -89,8 +113,11 @@ def program() -> t.Optional[str]:
 
 def fetch(
     jobs: t.Sequence[Job], folder: str, terms: Terms, arrived: t.Callable[[Job], None], stop: threading.Event
-) -> None:
-    """Bring them all, and tell of each that is whole. ``folder`` is for aria2's own files, and nobody else's to read."""
+) -> bool:
+    """Bring them all, and tell of each that is whole; returns whether what is left failed by the line.
+
+    ``folder`` is for aria2's own files, and nobody else's to read.
+    """
     found = program()
     if found is None:
         raise GpufleetError("aria2c is not on this host: install the package aria2, or set transport to auto")
@@ -121,6 +148,7 @@ def fetch(
             raise GpufleetError("aria2c cannot write: %s" % tail(log))
         if status and left and not stop.is_set():
             terms.say("aria2c ended with %d: %s" % (status, tail(log)))
+        return status in _OF_THE_LINE
 
 
 def _whole(job: Job) -> bool:
@@ -180,14 +208,22 @@ def _settings(terms: Terms, listing: str, log: str) -> str:
         "remote-time": "false",
         "user-agent": "gpufleet.llm/" + VERSION,
     }
-    if terms.ca_path:
+    if terms.ca_path and os.path.isfile(terms.ca_path):
         values["ca-certificate"] = terms.ca_path
+    values.update(proxies())
     return "".join("%s=%s\n" % pair for pair in values.items())
+
+
+def proxies() -> t.Dict[str, str]:
+    """Those of the environment, which aria2 itself reads in lower case only."""
+    found = urllib.request.getproxies_environment()
+    return {"%s-proxy" % name: found[name] for name in ("http", "https", "no", "all") if found.get(name)}
 
 
 def tail(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as log:
-            return " ".join(log.read()[-_TAIL:].split()) or "it says nothing"
+            text = re.sub(r"(https?://[^\s'\"?]+)\?[^\s'\"]*", r"\1", log.read())  # what follows may be a signature
+            return " ".join(text[-_TAIL:].split()) or "it says nothing"
     except OSError:
         return "it says nothing"

@@ -40,6 +40,11 @@ class Together(t.Protocol):
         """Bring them below ``folder``; ``arrived`` is told of each that lies there whole, not yet verified."""
 
 
+def note_of(folder: str, one: ModelFile) -> str:
+    """What the file is to become. Apart from the files: any name that ends in another way may be one of the model's."""
+    return os.path.join(folder + ".notes", one.path + ".json")
+
+
 class Carrier:
     """All files of one source."""
 
@@ -83,7 +88,8 @@ class Carrier:
         with contextlib.suppress(FileNotFoundError):  # aria2 left it with holes
             os.unlink(path + ".aria2")
             os.unlink(path)
-        self._client.file(item.url, path, item.one.wanted, lambda _missing, _total: None)
+        note = note_of(folder, item.one)
+        self._client.file(item.url, path, item.one.wanted, lambda _missing, _total: None, note)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path + ".json")
+            os.unlink(note)
         return path

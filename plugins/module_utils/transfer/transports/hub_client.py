@@ -10,6 +10,7 @@ Both begin a file anew in every run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -28,8 +29,9 @@ from .terms import Terms
 _POLL_S = 0.2
 # Each path is printed when its file lies there, with what went wrong if it does not.
 _PROGRAM = """
-import concurrent.futures, json, sys
-job = json.load(sys.stdin)
+import concurrent.futures, json, os, sys, threading
+job = json.loads(sys.stdin.readline())
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()  # who asked has ended
 from huggingface_hub import hf_hub_download
 from huggingface_hub.utils import disable_progress_bars
 disable_progress_bars()
@@ -76,7 +78,6 @@ class HubClient:
                 "or set transport to auto" % (self._transport, self._python)
             )
         own = folder + ".client"
-        store.remove_tree(own)
         os.makedirs(own, mode=0o700)
         revision = items[0].url.split("/resolve/", 1)[1].partition("/")[0]
         files = {item.one.path: item.one for item in items}
@@ -106,8 +107,10 @@ class HubClient:
         ) as process:  # fmt: skip
             reader = threading.Thread(target=self._listen, args=(process.stdout, lies_there), daemon=True)
             reader.start()
-            with t.cast(t.IO[str], process.stdin) as there:
-                there.write(json.dumps(job))
+            there = t.cast(t.IO[str], process.stdin)
+            with contextlib.suppress(BrokenPipeError):  # it did not begin; what there is to say it cannot
+                there.write(json.dumps(job) + "\n")
+                there.flush()
             seen, alive = -1, time.monotonic()
             while process.poll() is None:
                 stop.wait(_POLL_S)

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -19,3 +20,4 @@ class Terms:
     limit_bytes_per_s: int = 0  # 0: none
     ca_path: t.Optional[str] = None
     say: t.Callable[[str], None] = lambda text: None
+    stop: threading.Event = field(default_factory=threading.Event)  # set when all that goes on is in vain

@@ -22,7 +22,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...errors import GpufleetError
 from ...tls import Security
@@ -35,6 +35,7 @@ from .terms import Terms
 _PIECE = 1024 * 1024
 _MOST_TEXT = 16 * 1024 * 1024
 _LONGEST_PAUSE_S = 60.0
+_LONGEST_WAIT_S = 900.0  # that a server may ask for
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 Room = t.Callable[[int, int], None]
 #: What a refusal means to who asks: status, headers, URL. None: no more than HTTP says.
@@ -58,6 +59,7 @@ class Access:
     limit_bytes_per_s: int = 0  # over all connections; 0: none
     explain: t.Optional[Explain] = None
     say: t.Callable[[str], None] = lambda text: None
+    stop: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def on(cls, terms: Terms, **more: t.Any) -> Access:
@@ -69,6 +71,7 @@ class Access:
             retries=8,  # minutes: a server that starts again, a line that comes back
             limit_bytes_per_s=terms.limit_bytes_per_s,
             say=terms.say,
+            stop=terms.stop,
             **more,
         )
 
@@ -164,18 +167,24 @@ class Web:
 
         def attempt() -> t.Optional[int]:
             headers = {"Range": "bytes=0-0"}
-            with self._open(url, headers) as response:
-                return _content_range(response)[1] if _is_partial(response, headers) else _expected(response)
+            try:
+                with self._open(url, headers) as response:
+                    return _content_range(response)[1] if _is_partial(response, headers) else _expected(response)
+            except _Again as error:
+                if "HTTP 416" not in str(error):
+                    raise
+            with self._open(url, {}) as response:  # an empty file has no first byte
+                return _expected(response)
 
         return self._persist(url, attempt, lambda: 0)
 
-    def file(self, url: str, path: str, wanted: Wanted, room: Room) -> str:
+    def file(self, url: str, path: str, wanted: Wanted, room: Room, note: t.Optional[str] = None) -> str:
         """Fetch ``url`` into ``path`` and return its hash, the one asked for if one is.
 
         ``room(missing, total)`` is asked before bytes are written, and raises when there is none. What a killed run
-        left at ``path`` is continued if it was meant to become the same bytes.
+        left at ``path`` is continued if it was meant to become the same bytes: ``note`` says so, by default ``<path>.json``.
         """
-        part = _Part(path, url, wanted)
+        part = _Part(path, url, wanted, note or path + ".json")
         try:
             if part.open():
                 with contextlib.suppress(_Again):
@@ -247,6 +256,8 @@ class Web:
             if total is not None:
                 room(total - part.position, total)
             for piece in self._pieces(response, url, None if total is None else total - part.position):
+                if part.wanted.size is not None and part.position + len(piece) > part.wanted.size:
+                    raise Wrong("more than the %d bytes came that were announced" % part.wanted.size)
                 part.write(piece)
 
     def _pieces(self, response: t.Any, url: str, expected: t.Optional[int]) -> t.Iterator[bytes]:
@@ -254,6 +265,7 @@ class Web:
         while expected is None or count < expected:
             if time.monotonic() > self._deadline:
                 raise self._late(url)
+            self._go_on()
             with _network_failures(url, self._access.stall_timeout_s):
                 piece = response.read1(_PIECE if expected is None else min(_PIECE, expected - count))
             if not piece:
@@ -264,6 +276,7 @@ class Web:
             yield piece
         if expected is not None and count < expected:
             raise _Again("the connection ended %d bytes before the end" % (expected - count))
+        response.read(1)  # before Python 3.12, only this ends the answer, and lets the connection be used again
 
     def _open(self, url: str, headers: t.Dict[str, str], opener: t.Optional[t.Any] = None) -> t.Any:
         request = urllib.request.Request(url, headers={**headers, "User-Agent": "gpufleet.llm/" + VERSION})
@@ -296,11 +309,16 @@ class Web:
                 failures, reached = (failures + 1 if progress() <= reached else 1), max(reached, progress())
                 if failures > self._access.retries:
                     raise GpufleetError("%s: %s. Given up after %d attempts" % (url, error, failures)) from None
-                pause = error.pause_s if error.pause_s is not None else min(_LONGEST_PAUSE_S, self._access.first_pause_s * 2.0 ** (failures - 1))
+                pause = min(error.pause_s, _LONGEST_WAIT_S) if error.pause_s is not None else min(_LONGEST_PAUSE_S, self._access.first_pause_s * 2.0 ** (failures - 1))
                 if time.monotonic() + pause > self._deadline:
                     raise self._late(url, ": %s" % error) from None
                 self._access.say("%s: %s; trying again in %d s" % (url, error, pause))
                 self._sleep(pause)
+                self._go_on()
+
+    def _go_on(self) -> None:
+        if self._access.stop.is_set():
+            raise GpufleetError("stopped, because something else went wrong")
 
     def _refusal(self, error: urllib.error.HTTPError, url: str, headers: t.Mapping[str, str]) -> Exception:
         refusal = _refusal(error, url, headers)
@@ -338,20 +356,17 @@ class _Limit:
 class _Part:
     """A file that is being fetched, and beside it a note of what it shall become."""
 
-    def __init__(self, path: str, url: str, wanted: Wanted) -> None:
-        self.path, self.wanted = path, wanted
+    def __init__(self, path: str, url: str, wanted: Wanted, note: str) -> None:
+        self.path, self.wanted, self._note = path, wanted, note
         self.url, self.size, self.etag = url, t.cast(t.Optional[int], None), t.cast(t.Optional[str], None)
         self.position = self.best = 0
         self.digest = wanted.digest()
         self._file: t.Optional[t.Any] = None
 
-    @property
-    def _note(self) -> str:
-        return self.path + ".json"
-
     def open(self) -> bool:
         """Take up what is there; true when all its bytes are."""
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        for path in (self.path, self._note):
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         self.close()
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._file = open(descriptor, "r+b", buffering=0)  # pylint: disable=consider-using-with
