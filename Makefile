@@ -2,7 +2,7 @@
 # What a person types. Everything it needs it installs itself, into .venv-* and .ansible.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check scenario venv canary docs build clean bench-truth bench-truth-cpu bench-ollama bench-distribution
+.PHONY: help quickstart test check scenario venv canary docs build clean bench-truth bench-truth-cpu bench-ollama bench-downloads bench-distribution
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +30,9 @@ bench-truth-cpu: ## plans against vLLM engines that are really started on this m
 
 bench-ollama: ## how long the role ollama takes on a fresh host, and again (three rounds)
 	@tests/run bench-ollama
+
+bench-downloads: ## model_download beside hf download, aria2c and curl over one line; and killed twenty times (needs root and nginx)
+	@tests/run bench-downloads
 
 bench-distribution: ## a model on eight lab hosts, directly, by a mirror, by a swarm: docs/distribution.md (ten minutes)
 	@tests/run bench-distribution

@@ -135,7 +135,7 @@ def server(root: Path) -> t.Iterator[None]:
 
 
 def ours(name: str, target: Path, _root: Path, _files: t.Any) -> None:
-    module({"source": "org/" + name, "store": str(target), "endpoint": URL, "transport": os.environ.get("BENCH_TRANSPORT", "auto")})
+    module({"source": "org/" + name, "store": str(target), "endpoint": URL})
 
 
 def hub_client(name: str, target: Path, _root: Path, _files: t.Any) -> None:

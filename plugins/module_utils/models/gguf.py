@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import struct
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import GpufleetError
 from .safetensors import Read, Tensor
 
 MAGIC = b"GGUF"
+DEFAULT_ALIGNMENT = 32
 SPLIT_NAME = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 _CHUNK_BYTES = 1024 * 1024
 _MAX_ENTRIES = 1000 * 1000
@@ -57,6 +58,7 @@ TYPES: t.Dict[int, t.Tuple[str, int, int]] = {
     39: ("MXFP4", 32, 17),
     40: ("NVFP4", 64, 36),
     41: ("Q1_0", 128, 18),
+    42: ("Q2_0", 64, 18),
 }
 # general.file_type -> what people call it.
 FILE_TYPES: t.Dict[int, str] = {
@@ -95,6 +97,7 @@ FILE_TYPES: t.Dict[int, str] = {
     38: "MXFP4_MOE",
     39: "NVFP4",
     40: "Q1_0",
+    41: "Q2_0",
 }
 # Type of a metadata value -> struct format.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -114,6 +117,12 @@ class GgufHeader:
     metadata: t.Dict[str, t.Any]
     tensors: t.List[Tensor]
     file_bytes: int  # a complete file has at least this many
+    # Where things lie in the file, for those who write another one from it.
+    alignment: int = DEFAULT_ALIGNMENT
+    data_start: int = 0
+    offsets: t.List[int] = field(default_factory=list)  # of each tensor's data, from data_start
+    key_spans: t.Dict[str, t.Tuple[int, int]] = field(default_factory=dict)  # first byte and end of key and value
+    tensor_spans: t.List[t.Tuple[int, int]] = field(default_factory=list)  # the same of what the header says of a tensor
 
     def get(self, key: str, default: t.Any = None) -> t.Any:
         """A value of the architecture ("block_count"), or a full key ("split.count")."""
@@ -170,18 +179,29 @@ def read_gguf(read: Read, name: str) -> GgufHeader:
     tensors, entries = stream.number("Q"), stream.number("Q")
     if tensors > _MAX_ENTRIES or entries > _MAX_ENTRIES:
         raise GpufleetError("%s is damaged: %d tensors and %d metadata entries." % (name, tensors, entries))
-    metadata = {}
+    metadata: t.Dict[str, t.Any] = {}
+    key_spans: t.Dict[str, t.Tuple[int, int]] = {}
     for _entry in range(entries):
+        first = stream.offset
         key = stream.string()
         metadata[key] = _value(stream, stream.number("I"))
-    found, last = [], 0
+        key_spans[key] = (first, stream.offset)
+    found, offsets, tensor_spans, last = [], [], [], 0
     for _entry in range(tensors):
+        first = stream.offset
         tensor, offset = _tensor(stream)
         found.append(tensor)
+        offsets.append(offset)
+        tensor_spans.append((first, stream.offset))
         last = max(last, offset + tensor.bytes)
-    alignment = int(metadata.get("general.alignment") or 32)
-    start = -(-stream.offset // alignment) * alignment
-    return GgufHeader(version, metadata, found, start + last)
+    alignment = int(metadata.get("general.alignment") or DEFAULT_ALIGNMENT)
+    start = padded(stream.offset, alignment)
+    return GgufHeader(version, metadata, found, start + last, alignment, start, offsets, key_spans, tensor_spans)
+
+
+def padded(size: int, alignment: int) -> int:
+    """``size`` rounded up to the next multiple."""
+    return -(-size // alignment) * alignment
 
 
 def _value(stream: _Stream, kind: int) -> t.Any:

@@ -107,7 +107,7 @@ def copied(wish: Wish, record: t.Dict[str, t.Any], ref: str, host: str, only_pre
                 os.unlink(os.path.join(arriving, RECORD))  # of an earlier run; rsync goes by sizes
             held, missing = split_held(home, record["revision"], view.absent, part)
             missing += keep_held(held, part)[1]
-    _check_space(home, source, missing, arriving)
+    check_space(home.path, source, missing, arriving)
     to_come = sum(one.size for one in missing)
     return {
         **result,
@@ -158,13 +158,3 @@ def _compare_what_came(path: str, record: t.Dict[str, t.Any], source: CopiedSour
             "Something altered it: verify the model on that host" % (source.label, RECORD, problem),
             files=[problem],
         )
-
-
-def _check_space(home: store.Home, source: CopiedSource, missing: t.Sequence[ModelFile], arriving: str) -> None:
-    """What has come of a file in an interrupted run needs no more space."""
-    rest = []
-    for one in missing:
-        with contextlib.suppress(FileNotFoundError):
-            one = replace(one, size=max(0, one.size - os.stat(os.path.join(arriving, one.path)).st_size))
-        rest.append(one)
-    check_space(home.path, source, rest)

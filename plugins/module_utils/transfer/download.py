@@ -91,7 +91,7 @@ def _predict(home: store.Home, source: Source, view: View, work: Work) -> None:
     held, work.downloaded = split_held(home, revision, view.absent, part)
     work.reused = list(held)
     if source.kind != "local":  # whether a copy would share its blocks shows only when it is made
-        check_space(home.path, source, work.downloaded, part)
+        check_space(home.path, source, work.downloaded, part.incoming)
 
 
 def _carry_out(home: store.Home, wish: Wish, source: Source, view: View, work: Work) -> None:
@@ -104,7 +104,7 @@ def _carry_out(home: store.Home, wish: Wish, source: Source, view: View, work: W
         work.reused, wrong = keep_held(held, part)
         missing += wrong
         if missing and not source.copies_for_free(part.incoming):
-            check_space(home.path, source, missing, part)
+            check_space(home.path, source, missing, part.incoming)
         wish.say("fetching %s of %s" % (_amount(missing), source.label))
         total = sum(one.size for one in view.absent)
         wish.watch.stage("fetching %s" % source.label, lambda: bytes_below(part.path), total)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import queue
 import threading
@@ -45,7 +46,7 @@ class Part:
     def open(self) -> None:
         for folder in (self.path, self.files, self.incoming):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-        for top, folders, names in os.walk(self.path):
+        for top, folders, names in itertools.chain(os.walk(self.files), os.walk(self.incoming)):
             for name in folders + names:
                 if os.path.islink(os.path.join(top, name)):
                     raise GpufleetError(
@@ -100,8 +101,9 @@ def keep_held(held: t.Dict[ModelFile, t.List[str]], part: Part) -> t.Tuple[t.Lis
     return kept, missing
 
 
-def check_space(path: str, source: Source, missing: t.Sequence[ModelFile], part: Part) -> None:
-    begun = sum(min(one.size, bytes_of(os.path.join(part.incoming, one.path))) for one in missing)
+def check_space(path: str, source: Source, missing: t.Sequence[ModelFile], incoming: str) -> None:
+    """What lies in ``incoming`` of a file needs no more space."""
+    begun = sum(min(one.size, bytes_of(os.path.join(incoming, one.path))) for one in missing)
     needed, free = sum(one.size for one in missing) - begun, store.free_bytes(path)
     if needed > free:
         raise GpufleetError(

@@ -78,7 +78,7 @@ class NotThere(GpufleetError):
 
 
 class Wrong(GpufleetError):
-    """All of a file came, and it is not the one that was asked for. It was removed."""
+    """What came is not the file that was asked for. None of it was kept."""
 
 
 class _Again(Exception):
@@ -242,7 +242,7 @@ class Web:
                     page = response.headers.get_content_type() == "text/html"
                     what = "a page came, as of a proxy or a login: it" if page else "it"
                     text = "%s has %d bytes, where %d were announced" % (what, total or 0, part.wanted.size)
-                    raise _Again(text, anew=True)
+                    raise Wrong(text)
                 part.begin(url, total, response.headers.get("ETag"))
             if total is not None:
                 room(total - part.position, total)

@@ -97,14 +97,14 @@ def run_store_parts(path: Path, store: Path) -> bool:
 CASES = {
     "a flipped byte": (fault("corrupt", at=0.4), r"%s of org/tiny .* arrived wrong 3 times and was removed" % FIRST),
     "cut short": (fault("drop", at=0.9), r"%s: the connection ended \d+ bytes before the end. Given up" % FIRST),
-    "another size": (lie(longer), r"%s: it has 300000 bytes, where 300001 were announced" % FIRST),
+    "another size": (lie(longer), r"%s of org/tiny .* arrived wrong 3 times and was removed: it has 300000 bytes, where 300001 were announced" % FIRST),
     "swapped shards": (lie(swap), r"model-0000[12]-of-00002.safetensors of org/tiny .* arrived wrong 3 times"),
     "a stale revision": (stale, r"(safetensors|config.json) of org/tiny .* arrived wrong 3 times"),
     "another hash": (
         lie(lambda rows: rows[FIRST]["lfs"].update(oid=OTHER)),
         r"%s of org/tiny .* arrived wrong 3 times and was removed: .*%s" % (FIRST, OTHER),
     ),
-    "a page": (fault("html"), r"%s: a page came, as of a proxy or a login: it has 48 bytes, where 300000 were announced" % FIRST),
+    "a page": (fault("html"), r"%s of org/tiny .* arrived wrong 3 times and was removed: a page came, as of a proxy or a login: it has 48 bytes" % FIRST),
     "a redirect to nowhere": (nowhere, r"Connection refused. Given up after 9 attempts"),
     "a link in the store": (linked("passwd"), r"incoming/%s is a link, which no download makes" % FIRST),
     "a linked folder": (linked(""), r"incoming/folder is a link, which no download makes"),
