@@ -14,7 +14,8 @@ import typing as t
 from ..errors import GpufleetError
 from ..models.gguf import SPLIT_NAME, GgufHeader
 from ..software.lock import held
-from ..transfer.files import hash_file, human, make_directories
+from ..sizes import human
+from ..transfer.files import hash_file, make_directories
 from ..transfer.permissions import Permissions, parse_mode
 from . import look, merge, program, quantize, target
 from .parts import SET, Part, check_set, piece

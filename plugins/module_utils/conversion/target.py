@@ -22,7 +22,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import GpufleetError
-from ..transfer.files import human
+from ..sizes import human
 from ..transfer.permissions import Permissions
 from ..transfer.store import free_bytes, sync_directory, write_json
 from ..version import VERSION
