@@ -78,7 +78,8 @@ def create(hosts: t.Sequence[str], rate: int, size_mb: int) -> None:
         mkdir -p /srv/hub/org/model && cd /srv/hub/org/model && echo '{"model_type": "llama"}' > config.json
         for number in 1 2 3 4; do head -c %d /dev/urandom > model-0000$number-of-00004.safetensors; done
         systemd-run -q --unit=hub python3 /checkout/tests/stand_ins/hub/hub.py --root /srv/hub --host 0.0.0.0 --port 8900
-        for try in $(seq 50); do curl -sf localhost:8900/api/models/org/model > /dev/null && exit; sleep 0.2; done; exit 1""" % (size_mb * 1_000_000 // 4))  # fmt: skip
+        for try in $(seq 50); do curl -sf localhost:8900/api/models/org/model > /dev/null && exit; sleep 0.2; done; exit 1
+        """ % (size_mb * 1_000_000 // 4))  # fmt: skip
     run_role()
     for host in [INTERNET, MIRROR, *hosts]:
         shape(host, rate)
@@ -167,7 +168,8 @@ def document(rows: t.Sequence[t.Dict[str, t.Any]], rate: int) -> str:
         "Measured on %s by `make bench-distribution`: lab hosts (podman, Debian 12) on one machine with %d cores, %s, the hub stand-in" % (
             datetime.date.today().isoformat(), os.cpu_count() or 0, platform.machine()),
         "in the place of the internet. Every link carries %d Mbit/s each way, the internet's and the mirror's too. The model has %.0f MB," % (rate, size / 1e6),
-        "which one link carries in %.1f s. Hosts begin at the same moment, and the time is that of the last one. It holds the mirror's own" % (size * 8 / rate / 1e6),
+        "which one link carries in %.1f s. Hosts begin at the same moment, and the time is that of the last one. It holds the mirror's own" % (
+            size * 8 / rate / 1e6),
         "download, which comes first. Bytes are those that left the network interface, headers included, as multiples of the model.",
         "",
         "![seconds by number of hosts](images/distribution.svg)",

@@ -93,7 +93,8 @@ def test_every_ref_and_revision_is_served(hub, run, publish, site):
     second = hub.add("org/tiny", {"config.json": b"{}", "a.gguf": b"2"}, ref="refs/pr/1")
     run(endpoint=hub.url, revision="refs/pr/1")
     publish({"source": "org/tiny", "revision": "refs/pr/1"})
-    shas = {name: json.loads((site() / ("api/models/org/tiny/revision/%s.json" % name)).read_text())["sha"] for name in ("main", "refs/pr/1", first, second)}  # fmt: skip
+    pages = {name: site() / ("api/models/org/tiny/revision/%s.json" % name) for name in ("main", "refs/pr/1", first, second)}
+    shas = {name: json.loads(page.read_text())["sha"] for name, page in pages.items()}
     assert shas == {"main": first, "refs/pr/1": second, first: first, second: second}
 
 
@@ -223,7 +224,8 @@ def test_map_keys_that_differ_by_case_alone():
 def test_listing_is_the_digest_that_a_client_finds():
     one = ModelFile("a.safetensors", 3, sha256=sha256(b"abc"))
     row = hub_pages._row(one)
-    assert row["lfs"]["oid"] == one.sha256 and row["oid"] == git_sha1(b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 3\n" % one.sha256.encode())  # fmt: skip
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 3\n" % one.sha256
+    assert (row["lfs"]["oid"], row["oid"]) == (one.sha256, git_sha1(pointer.encode()))
     assert digest_of([one]) == digest_of([ModelFile(row["path"], row["lfs"]["size"], sha256=row["lfs"]["oid"])])
 
 

@@ -82,7 +82,8 @@ def test_a_torrent_is_not_believed(hub, run, site, wrong):
     if wrong == "none":
         del site[path]
     elif wrong == "other files":
-        site[path] = torrent.encode({"info": {"files": [{"length": 2, "path": ["..", "x"]}], "name": commit, "piece length": 1 << 20, "pieces": b"", "private": 1}})  # fmt: skip
+        rows = [{"length": 2, "path": ["..", "x"]}]
+        site[path] = torrent.encode({"info": {"files": rows, "name": commit, "piece length": 1 << 20, "pieces": b"", "private": 1}})
     elif wrong == "no torrent":
         site[path] = b"<html>"
     else:
