@@ -82,7 +82,7 @@ def ensure(wish: Wish, source: Source) -> t.Dict[str, t.Any]:
         if changed:
             _carry_out(home, wish, source, view, work)
             view = look(home, wish, source)
-            if not view.files_right:
+            if view.record is None or view.absent or view.touched:
                 raise GpufleetError("%s: the files changed while they were put in place. Look who else writes there" % home.path)
             wish.watch.stage("%s is complete" % source.label)
     return _result(home, wish, source, before, view, work, changed)

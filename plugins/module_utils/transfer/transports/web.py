@@ -309,12 +309,16 @@ class Web:
                 failures, reached = (failures + 1 if progress() <= reached else 1), max(reached, progress())
                 if failures > self._access.retries:
                     raise GpufleetError("%s: %s. Given up after %d attempts" % (url, error, failures)) from None
-                pause = min(error.pause_s, _LONGEST_WAIT_S) if error.pause_s is not None else min(_LONGEST_PAUSE_S, self._access.first_pause_s * 2.0 ** (failures - 1))
+                pause = min(error.pause_s, self._longest_wait_s()) if error.pause_s is not None else min(_LONGEST_PAUSE_S, self._access.first_pause_s * 2.0 ** (failures - 1))
                 if time.monotonic() + pause > self._deadline:
                     raise self._late(url, ": %s" % error) from None
                 self._access.say("%s: %s; trying again in %d s" % (url, error, pause))
                 self._sleep(pause)
                 self._go_on()
+
+    def _longest_wait_s(self) -> float:
+        """That a server may ask for: where time has an end, that is told instead."""
+        return _LONGEST_WAIT_S if self._deadline == math.inf else math.inf
 
     def _go_on(self) -> None:
         if self._access.stop.is_set():
