@@ -22,7 +22,7 @@ def mirrored(
     None: that host cannot be asked now, so only what is in the store already is taken. Without a mirror among Ansible's hosts
     nothing is known of what is served at ``url``.
     A directory of the host, a model of an Ollama registry, and a model with an endpoint of its own come from there. All others are
-    models of a hub here, wherever the mirror had them from.
+    models of a hub here, wherever the mirror had them from. Their tokens were for where they came from: the mirror never sees them.
     """
     found = []
     for one in models:
@@ -30,8 +30,8 @@ def mirrored(
             found.append(dict(one))
             continue
         name = one.get("source") or one["name"]
-        known = {key: value for key, value in one.items() if key not in ("hub", "files", "name")}
-        known.update(source=name, endpoint=url, offline=bool(mirror) and published is None)
+        known = {key: value for key, value in one.items() if key not in ("hub", "files", "name", "token_file")}
+        known.update(source=name, endpoint=url, offline=bool(mirror) and published is None, mirrored=True)
         if swarm:
             known["transport"] = "swarm"
         if mirror and published is not None:

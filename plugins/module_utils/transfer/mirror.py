@@ -157,13 +157,16 @@ def _model(wish: Wish, home: store.Home, name: str) -> t.Optional[Model]:
 
 def _verified(folder: str, record: Dict) -> t.List[ModelFile]:
     """The files that were verified, and look as they did then."""
-    for row in record["files"]:
-        if store.state_of(os.path.join(folder, row["path"]), row) != "same":
+    states = {row["path"]: store.state_of(os.path.join(folder, row["path"]), row) for row in record["files"]}
+    # What model_download did not bring again nobody asks for any more: files of earlier patterns.
+    rows = [row for row in record["files"] if states[row["path"]] != "broken"]
+    for row in rows:
+        if states[row["path"]] != "same":
             raise GpufleetError(
                 "%s is not as it was when it was verified: run model_download on it, which reads it again and repairs it"
                 % os.path.join(folder, row["path"])
             )
-    return sorted((ModelFile.from_dict(row) for row in record["files"]), key=lambda one: one.path)
+    return sorted((ModelFile.from_dict(row) for row in rows), key=lambda one: one.path)
 
 
 def _version(wish: Wish, models: t.Sequence[Model]) -> str:

@@ -13,7 +13,7 @@ URL = "http://mirror:8090"
 COMMIT, LIST = "a" * 40, "1" * 64
 ROW = {"source": "org/m", "name": "org/m", "revision": "main", "commit": COMMIT, "listing_sha256": LIST}
 LOCAL = {"source": "/mnt/usb/team/x", "name": "team/x", "revision": "main", "commit": "b" * 40, "listing_sha256": "2" * 64}
-PINNED = {"revision": "main", "endpoint": URL, "offline": False, "commit": COMMIT, "listing_sha256": LIST}
+PINNED = {"mirrored": True, "revision": "main", "endpoint": URL, "offline": False, "commit": COMMIT, "listing_sha256": LIST}
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ PINNED = {"revision": "main", "endpoint": URL, "offline": False, "commit": COMMI
         ({"source": "team/x"}, "m1", [LOCAL], dict(PINNED, commit="b" * 40, listing_sha256="2" * 64)),
         ({"source": "/mnt/usb/team/x"}, "m1", [], {}),
         ({"source": "org/m", "endpoint": "http://elsewhere"}, "m1", [], {}),
-        ({"source": "org/m"}, "m1", None, {"endpoint": URL, "offline": True}),  # it cannot be asked
-        ({"source": "org/m"}, "", None, {"endpoint": URL, "offline": False}),  # it is none of Ansible's hosts
+        ({"source": "org/m"}, "m1", None, {"mirrored": True, "endpoint": URL, "offline": True}),  # it cannot be asked
+        ({"source": "org/m"}, "", None, {"mirrored": True, "endpoint": URL, "offline": False}),  # it is none of Ansible's hosts
     ],
 )
 def test_what_is_added(model, mirror, published, added):
