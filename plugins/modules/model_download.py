@@ -53,7 +53,8 @@ options:
         the sha256 digest over the path, size and sha256 of every file that it lists.
       - With V(ollama), a registry of Ollama's. The revision is the digest of the model's manifest, and its directory is
         laid out as Ollama has it, with C(manifests/) and C(blobs/), so that it can be the
-        O(gpufleet.llm.ollama_bundle#module:store) of an export. Models of private accounts are out of reach, since requests for them are signed by Ollama's own key.
+        O(gpufleet.llm.ollama_bundle#module:store) of an export. Models of private accounts are out of reach,
+        since requests for them are signed by Ollama's own key.
     type: str
     choices: [huggingface, modelscope, ollama]
     default: huggingface

@@ -14,7 +14,12 @@ from lab_host import ENVIRONMENT, PROGRAM, ROOT
 MIRROR, CLIENT = "llm-debian12", "llm-debian13"
 URL = "http://%s:8090" % MIRROR
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-SOURCES = {"org/open": "/srv/hub/org/open", "org/licensed": "/srv/hub/org/licensed", "org/large": "/srv/hub/org/large", "team/small": "/srv/disk/team/small"}  # fmt: skip
+SOURCES = {
+    "org/open": "/srv/hub/org/open",
+    "org/licensed": "/srv/hub/org/licensed",
+    "org/large": "/srv/hub/org/large",
+    "team/small": "/srv/disk/team/small",
+}
 HF = "HF_HUB_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_UPDATE_CHECK=1 HF_HOME=/root/hf-home HF_ENDPOINT=%s %%s /opt/gpufleet/tools/bin/hf " % URL
 
 
@@ -136,7 +141,10 @@ def test_another_list_is_refused(published):
 
 def test_a_flipped_byte_on_the_mirror_is_refused_by_name(mirror, client, published):
     path = "/srv/models/huggingface/org/open/main/" + SHARDS[0]
-    flip = "import os; f=open(%r,'r+b'); s=os.stat(f.name); f.seek(7000000); b=f.read(1); f.seek(7000000); f.write(bytes([b[0]^1])); f.close(); os.utime(%r, ns=(s.st_atime_ns, s.st_mtime_ns))"  # fmt: skip
+    flip = (
+        "import os; f=open(%r,'r+b'); s=os.stat(f.name); f.seek(7000000); b=f.read(1); f.seek(7000000); "
+        "f.write(bytes([b[0]^1])); f.close(); os.utime(%r, ns=(s.st_atime_ns, s.st_mtime_ns))"
+    )
     mirror.check_output("python3 -c %s", flip % (path, path))
     try:
         pinned = {"commit": published["org/open"]["commit"], "listing_sha256": published["org/open"]["listing_sha256"]}

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import ssl
 import time

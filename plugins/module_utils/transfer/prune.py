@@ -195,7 +195,7 @@ def _others(path: str, known: t.AbstractSet[str]) -> t.Dict[str, t.Dict[t.Tuple[
             with contextlib.suppress(FileNotFoundError):
                 one = os.lstat(os.path.join(folder, name))
                 if stat.S_ISREG(one.st_mode) and one.st_blocks:
-                    top = os.path.join(path, os.path.relpath(os.path.join(folder, name), path).split("/")[0])
+                    top = os.path.join(path, os.path.relpath(os.path.join(folder, name), path).split("/", 1)[0])
                     found.setdefault(top, {})[(one.st_dev, one.st_ino)] = one.st_blocks * 512
     return found
 

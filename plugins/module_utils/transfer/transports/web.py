@@ -309,7 +309,9 @@ class Web:
                 failures, reached = (failures + 1 if progress() <= reached else 1), max(reached, progress())
                 if failures > self._access.retries:
                     raise GpufleetError("%s: %s. Given up after %d attempts" % (url, error, failures)) from None
-                pause = min(error.pause_s, self._longest_wait_s()) if error.pause_s is not None else min(_LONGEST_PAUSE_S, self._access.first_pause_s * 2.0 ** (failures - 1))
+                pause = min(_LONGEST_PAUSE_S, self._access.first_pause_s * 2.0 ** (failures - 1))
+                if error.pause_s is not None:
+                    pause = min(error.pause_s, self._longest_wait_s())
                 if time.monotonic() + pause > self._deadline:
                     raise self._late(url, ": %s" % error) from None
                 self._access.say("%s: %s; trying again in %d s" % (url, error, pause))

@@ -168,7 +168,7 @@ def test_file_and_record_altered_there_alike(bed):
 @pytest.mark.parametrize(
     "spoil, words",
     [
-        (lambda path: os.unlink(path), "it did not come"),
+        (os.unlink, "it did not come"),
         (lambda path: os.truncate(path, 100), "100 bytes instead of 20000"),
         (lambda path: (os.unlink(path), os.symlink("/etc/passwd", path)), "it is not a file"),
         (lambda path: (os.unlink(path), os.mkdir(path)), "it is not a file"),

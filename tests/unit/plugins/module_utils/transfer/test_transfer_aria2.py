@@ -11,7 +11,6 @@ import time
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import hub as hub_source
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports import aria2
 from ansible_collections.gpufleet.llm.tests.stand_ins.hub.hub import Fault, Hub
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.support import contents

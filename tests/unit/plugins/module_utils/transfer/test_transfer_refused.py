@@ -128,7 +128,7 @@ def test_never_accepted(tmp_path, run, monkeypatch, case, transport):
             run(endpoint=hub.url, transport=transport, timeout=5, **bed.params)
         assert bed.everything_else() == before
         assert not (bed.home / "main").exists()
-        assert not [path for path in bed.home.glob("[0-9a-f]*")]
+        assert not list(bed.home.glob("[0-9a-f]*"))
 
 
 def test_a_list_that_is_not_the_one_that_was_meant(hub, run):
