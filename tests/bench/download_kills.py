@@ -63,7 +63,7 @@ def start(store: Path, url: str, transport: str, log: t.IO[str], **more: t.Any) 
         [sys.executable, str(MODULE)],
         stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, text=True,
     )  # fmt: skip
-    arguments = {"source": "org/model", "store": str(store), "endpoint": url, "transport": transport, **more}
+    arguments = {"source": "org/model", **more, "store": str(store), "endpoint": url, "transport": transport}
     assert process.stdin
     with process.stdin as there:
         there.write(json.dumps(arguments))

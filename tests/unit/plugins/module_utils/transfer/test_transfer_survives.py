@@ -16,6 +16,7 @@ import time
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import hub as hub_source
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports import aria2
 from ansible_collections.gpufleet.llm.tests.bench import download_kills
 from ansible_collections.gpufleet.llm.tests.stand_ins.hub.hub import Fault, Hub
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.support import contents
@@ -97,8 +98,11 @@ def test_the_network_is_cut(hub, run):
     assert sum(one.sent_bytes for one in hub.requests if "/resolve/" in one.path) <= SIZE + 4 * BUFFERS
 
 
-def test_the_server_starts_again(tmp_path, run, monkeypatch):
+@pytest.mark.parametrize("transport", ["http", "aria2"])
+def test_the_server_starts_again(tmp_path, run, monkeypatch, transport):
     monkeypatch.setattr(hub_source, "FIRST_WAIT_S", 0.2)
+    monkeypatch.setattr(aria2, "LARGE", MIB)
+    monkeypatch.setattr(aria2, "FIRST_PAUSE_S", 0.2)
     root, sent = tmp_path / "hub", []
     with Hub(root) as first:
         commit, port = first.add("org/tiny", FILES), int(first.url.rpartition(":")[2])
@@ -117,7 +121,7 @@ def test_the_server_starts_again(tmp_path, run, monkeypatch):
 
     done, server = threading.Event(), threading.Thread(target=start_again)
     server.start()
-    result = run(endpoint=first.url, transport="http", revision=commit)
+    result = run(endpoint=first.url, transport=transport, revision=commit)
     done.set()
     server.join()
     assert contents(result["path"]) == FILES

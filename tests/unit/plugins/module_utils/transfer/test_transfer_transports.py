@@ -18,6 +18,7 @@ import pytest
 import yaml
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports import aria2
+from ansible_collections.gpufleet.llm.tests.bench import download_kills
 from ansible_collections.gpufleet.llm.tests.stand_ins.hub.hub import Fault
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.support import contents
 
@@ -159,3 +160,59 @@ def test_a_copy_with_one_flipped_byte_is_named(hub, run, tmp_path):
         content.write(b"\0\0\0\0")
     with pytest.raises(GpufleetError, match="1 files are not what the source states: %s" % BIG):
         run(store=str(copy), offline=True, repair=False)
+
+
+def test_files_that_are_called_as_notes_are(hub, run):
+    """voice.onnx and voice.onnx.json are two files of one model."""
+    files = {"voice.onnx": random.Random(3).randbytes(3_000_000), "voice.onnx.json": random.Random(4).randbytes(2_000_000)}
+    hub.add("org/tiny", files)
+    hub.faults.append(Fault("slow", path="*", rate=4e6, times=-1))
+    assert contents(run(endpoint=hub.url, transport="http", include=["*"])["path"]) == files
+
+
+def test_connections_are_used_again(hub, run):
+    files = {"part-%02d.json" % number: b"%d" % number * 2000 for number in range(40)}
+    hub.add("org/tiny", files)
+    made, accept = [], type(hub._servers[0]).process_request
+    type(hub._servers[0]).process_request = lambda self, *words: made.append(1) or accept(self, *words)
+    try:
+        assert contents(run(endpoint=hub.url, transport="http", max_workers=4)["path"]) == files
+    finally:
+        type(hub._servers[0]).process_request = accept
+    assert len(made) <= 4 + 2  # a few more for what huggingface_hub asks
+
+
+def test_one_that_cannot_be_had_ends_the_others(hub, run):
+    hub.add("org/tiny", FILES)
+    hub.faults.append(Fault("slow", path=BIG, rate=3e4, times=-1))  # a minute
+    hub.faults.append(Fault("status", path="config.json", status=404, code="EntryNotFound", times=-1))
+    began = time.monotonic()
+    with pytest.raises(GpufleetError, match="lists config.json and does not serve it"):
+        run(endpoint=hub.url, transport="http")
+    assert time.monotonic() - began < 40
+
+
+def test_a_client_ends_with_who_asked(hub, tmp_path):
+    """Killed as hard as can be: its child would go on for hours, and nobody would see it."""
+    hub.add("org/tiny", FILES)
+    hub.faults.append(Fault("slow", path=BIG, rate=1e5, times=-1))
+    with open(tmp_path / "log", "w", encoding="utf-8") as log:
+        process = download_kills.start(tmp_path / "store", hub.url, "xet", log, source="org/tiny")
+        end = time.monotonic() + 30
+        while not hub.begun and time.monotonic() < end:
+            time.sleep(0.05)
+        group = os.getpgid(process.pid)
+        process.kill()
+        process.wait()
+        end = time.monotonic() + 10
+        while subprocess.run(["pgrep", "-g", str(group)], check=False, capture_output=True).returncode == 0:
+            assert time.monotonic() < end, "it goes on"
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_the_clients_own_token_is_not_shown_on_an_open_line(hub, run, monkeypatch, implicit):
+    hub.add("org/tiny", FILES)
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_user")
+    run(endpoint=hub.url, token="hf_given" if not implicit else None)
+    assert {one.authorization for one in hub.requests} == {not implicit}
