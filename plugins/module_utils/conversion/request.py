@@ -281,28 +281,16 @@ class _Task:
         missing = [path for path in paths if not os.path.exists(path)]
         if missing:
             raise GpufleetError("%s is missing: the model is in %d files" % (", ".join(missing[:5]), len(paths)), missing=missing)
-        name = self.wish["source"][0]
-        if SPLIT_NAME.match(os.path.basename(name)):
-            parts = [look.look(path) for path in paths]
-            strange = [part for part in parts if part.header is None]
-            if strange:
-                raise GpufleetError("%s is not a GGUF file: it begins with %r" % (strange[0].path, strange[0].begins))
-            check_set(parts)
-            return parts
-        part = look.look(name)
-        whole = part.header is not None and part.size >= part.header.file_bytes
-        if not whole and piece(part.name):
-            raise GpufleetError("%s is a piece of a file that was cut up: join the pieces first, with state=merged" % name)
-        if part.header is None:
-            raise GpufleetError("%s is not a GGUF file: it begins with %r" % (name, part.begins))
-        if not whole:
-            raise GpufleetError(
-                "%s is truncated: %d bytes expected, %d found. Download the file again"
-                % (name, part.header.file_bytes, part.size)
-            )
-        if (part.get("split.count") or 0) > 1:
-            check_set([part])
-        return [part]
+        parts = [look.look(path) for path in paths]
+        for part in parts:
+            if piece(part.name) and (part.header is None or part.size < part.header.file_bytes):
+                raise GpufleetError(
+                    "%s is a piece of a file that was cut up: join the pieces first, with state=merged" % part.path
+                )
+            if part.header is None:
+                raise GpufleetError("%s is not a GGUF file: it begins with %r" % (part.path, part.begins))
+        check_set(parts)
+        return parts
 
     def _refuse_foreign(
         self, lock: t.Optional[int], digest: t.Optional[t.Callable[[], str]] = None, size: int = 0

@@ -246,6 +246,20 @@ def of_two_files(folder: Path) -> t.List[Path]:
     return [paths[0], other, paths[2]]
 
 
+def with_key(folder: Path) -> t.List[Path]:
+    """A later file with a key that the first does not have."""
+    paths = write_set(folder)
+    keys = {"split.no": 2, "split.count": 3, "split.tensors.count": 6, "llama.rope.scale": 2}
+    paths[2].write_bytes(build(keys, {name: TENSORS[name] for name in ("t4", "t5")}))
+    return paths
+
+
+def set_of_one(folder: Path, cut: int = 0) -> t.List[Path]:
+    path = write_set(folder, 1)[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
+    return [path]
+
+
 def mixed(folder: Path) -> t.List[Path]:
     return [*a_set(folder, 1, 2), *pieces(folder.parent / "pieces", "2")]
 
@@ -300,6 +314,8 @@ SHIFTED = {"t%d" % number: b"x" for number in range(1, 7)}
         ),
         (unnamed, r"last.gguf is file 3 of 3 of a set, and its name does not say so"),
         (joined, r"cat.gguf is file 1 of 3 of a set, and its name does not say so"),
+        (with_key, r"first does not have the key llama.rope.scale of the second, which would be lost"),
+        (set_of_one, r"m-00001-of-00001.gguf is one whole file already"),
         (alignments, r"general.alignment=64 and .*00002-of-00003.gguf does not say so"),
         (pieces_of_a_set, r"make file 2 of 3 of a gguf-split set. Join the pieces of each file of the set with cat"),
         (lacking_piece, r"number 2 of 3 pieces is missing beside m.gguf.part1of3"),
@@ -371,6 +387,8 @@ def test_output_among_the_inputs(tmp_path):
         (lambda folder: damaged(folder)[:1], "m-00002-of-00003.gguf is not a GGUF file"),
         (lambda folder: truncated(folder)[:1], "m-00003-of-00003.gguf is truncated"),
         (lambda folder: a_set(folder, 1, 2, 3), "name one file"),
+        (lambda folder: set_of_one(folder, 64), "m-00001-of-00001.gguf is truncated: "),
+        (lambda folder: with_key(folder)[:1], "does not have the key llama.rope.scale"),
         (lambda folder: pages(folder)[:1], "part1of3 is a piece of a file"),
         (lambda folder: [folder / "nothing.gguf"], "nothing.gguf is missing"),
     ],
@@ -379,6 +397,13 @@ def test_what_cannot_be_quantized(tmp_path, make, words):
     with pytest.raises(GpufleetError, match=words):
         run(source=make(tmp_path / "in"), path=tmp_path / "out" / "m.gguf", state="quantized", type="Q8_0")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_set_of_one_is_quantized_as_one_file(tmp_path):
+    """llama-quantize is asked, which is none here: nothing was refused before."""
+    source = set_of_one(tmp_path / "in")
+    with pytest.raises(GpufleetError, match="said nothing of the tensor t0"):
+        run(source=source, path=tmp_path / "m.gguf", state="quantized", type="Q8_0", llama_quantize=shutil.which("true"))
 
 
 # --- once made ---------------------------------------------------------------------------------------
