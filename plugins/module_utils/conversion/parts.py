@@ -160,8 +160,8 @@ def check_joined(header: GgufHeader, size: int, limit: int, names: str) -> None:
     count = header.metadata.get("split.count") or 0
     if count > 1:
         raise GpufleetError(
-            "%s make file %d of %d of a gguf-split set. Join the pieces of each file of the set with cat, under the set's names, and "
-            "merge the set then" % (names, (header.metadata.get("split.no") or 0) + 1, count)
+            "%s make file %d of %d of a gguf-split set. Join the pieces of each file of the set with cat, under the set's names, "
+            "and merge the set then" % (names, (header.metadata.get("split.no") or 0) + 1, count)
         )
     if size < header.file_bytes:
         raise GpufleetError(

@@ -119,7 +119,8 @@ def _tensors(files: t.Sequence[SetFile], complete: bool) -> t.List[str]:
     for one in files:
         for tensor in one.header.tensors:
             if tensor.name in where:
-                return ["%s and %s are of two different sets: both have the tensor %s" % (where[tensor.name], one.path, tensor.name)]
+                names = (where[tensor.name], one.path, tensor.name)
+                return ["%s and %s are of two different sets: both have the tensor %s" % names]
             where[tensor.name] = one.path
     expected = files[0].header.metadata.get("split.tensors.count")
     if not complete or len(where) == expected:
