@@ -110,7 +110,8 @@ options:
     type: path
   force:
     description:
-      - Replace a file at O(path) that this module did not make. One that it made is replaced when O(source) or an option changed.
+      - Replace a file at O(path) that this module did not make, or that was changed since. One that it made is replaced when
+        O(source) or an option changed.
     type: bool
     default: false
   owner:
@@ -224,6 +225,9 @@ record:
       elements: dict
     result:
       description: The same of the file, and its C(kind), C(tensors) and C(sha256).
+      type: dict
+    replaces:
+      description: The file that had the name before, by C(size), C(mtime_ns) and C(inode). Null when there was none.
       type: dict
     made_at:
       description: When it was made, in UTC.

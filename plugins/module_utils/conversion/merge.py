@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 from ..errors import GpufleetError
 from ..models.gguf import MAGIC, GgufHeader, padded
+from ..models.gguf_sets import SPLIT_KEYS
 from ..transfer.files import PIECE
 from .look import header_of, padded_end
-from .parts import SET, SPLIT_KEYS, Part
+from .parts import SET, Part
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import GpufleetError
-from ..models.gguf import MAGIC, SPLIT_NAME, GgufHeader
+from ..models import gguf_sets
+from ..models.gguf import MAGIC, GgufHeader
+from ..models.gguf_sets import SetFile
 
 SET, PIECES = "set", "pieces"
-SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 # Ways to number the pieces of a file. With a word for it one letter is enough, without one it takes two, as split(1) does.
 _PIECE_NAMES = (
     re.compile(r"(?P<stem>.+\.gguf)[._-](?:split|part)[._-]?(?P<mark>\d{1,4}|[a-z]{1,2})(?P<of>[._-]?of[._-]?\d{1,4})?"),
@@ -113,93 +114,21 @@ def kind(parts: t.Sequence[Part]) -> str:
 
 
 def check_set(parts: t.Sequence[Part]) -> None:
-    """GpufleetError unless the parts are one whole gguf-split set in its order."""
-    for part in parts:
-        lacking = [key for key in SPLIT_KEYS if part.get(key) is None]
-        if lacking or part.get("split.count") < 2:
-            raise GpufleetError(
-                "%s is a whole GGUF file and no part of a set: its header has %s. Leave it out"
-                % (part.path, "no " + lacking[0] if lacking else "split.count %d" % part.get("split.count"))
-            )
-    first = parts[0]
-    count = first.get("split.count")
-    _same_set(parts, count)
-    _each_once([(part.get("split.no") + 1, part.name) for part in parts], count, "of the set of %d files" % count)
-    if [part.get("split.no") for part in parts] != list(range(count)):
-        right = sorted(parts, key=lambda part: part.get("split.no"))
-        raise GpufleetError("the order is wrong: give %s" % ", ".join(part.name for part in right))
-    _check_tensors(parts)
-    for part in parts:
-        header = t.cast(GgufHeader, part.header)
-        if header.alignment != t.cast(GgufHeader, first.header).alignment:
-            # gguf-split then packs the data closer than its headers say, gguf-py puts it elsewhere: llama.cpp reads noise.
-            raise GpufleetError(
-                "%s has general.alignment=%d and %s does not say so: nobody can tell where its data is. Get the model in one "
-                "file, or in a set with the alignment of 32" % (first.path, t.cast(GgufHeader, first.header).alignment, part.path)
-            )
-        if part.size < header.file_bytes:
-            raise GpufleetError(
-                "%s is truncated: %d bytes expected, %d found. Download the file again"
-                % (part.path, header.file_bytes, part.size)
-            )
+    """GpufleetError unless the parts are one whole model in its order: a gguf-split set, or one file that is no part of any."""
+    files = [SetFile(part.path, part.size, t.cast(GgufHeader, part.header)) for part in parts]
+    _refuse(gguf_sets.of_one_set(files))
+    if gguf_sets.of_several(files[0]):
+        count = files[0].count
+        _each_once([(one.number, part.name) for one, part in zip(files, parts)], count, "of the set of %d files" % count)
+        if [one.number for one in files] != list(range(1, count + 1)):
+            right = sorted(parts, key=lambda part: part.get("split.no"))
+            raise GpufleetError("the order is wrong: give %s" % ", ".join(part.name for part in right))
+    _refuse(gguf_sets.content(files, complete=True))
 
 
-def _same_set(parts: t.Sequence[Part], count: int) -> None:
-    first = parts[0]
-    for part in parts:
-        found = SPLIT_NAME.match(part.name)
-        if not found:
-            raise GpufleetError(
-                "%s is file %d of %d of a set, and its name does not say so: name it NAME-%05d-of-%05d.gguf, as all tools expect"
-                % (
-                    part.path,
-                    part.get("split.no") + 1,
-                    part.get("split.count"),
-                    part.get("split.no") + 1,
-                    part.get("split.count"),
-                )
-            )
-        stem = t.cast("re.Match[str]", SPLIT_NAME.match(first.name)).group("stem")
-        different = _difference(part, first, found.group("stem"), stem)
-        if different:
-            raise GpufleetError("%s and %s are of two different sets: %s" % (first.path, part.path, different))
-        if (int(found.group("number")), int(found.group("count"))) != (part.get("split.no") + 1, count):
-            raise GpufleetError(
-                "%s was renamed: its header says that it is file %d of %d" % (part.path, part.get("split.no") + 1, count)
-            )
-
-
-def _difference(part: Part, first: Part, stem: str, first_stem: str) -> str:
-    """In what the two cannot be of one set, or nothing."""
-    if stem != first_stem or os.path.dirname(part.path) != os.path.dirname(first.path):
-        return "their names or directories differ"
-    header, other = t.cast(GgufHeader, part.header), t.cast(GgufHeader, first.header)
-    if header.version != other.version:
-        return "GGUF version %d and %d" % (other.version, header.version)
-    for key in SPLIT_KEYS[1:]:
-        if part.get(key) != first.get(key):
-            return "%s is %d and %d" % (key, first.get(key), part.get(key))
-    for key, value in header.metadata.items():
-        if key not in SPLIT_KEYS and key != "general.alignment" and value != other.metadata.get(key, value):
-            return "%s is %r and %r" % (key, other.metadata[key], value)
-    return ""
-
-
-def _check_tensors(parts: t.Sequence[Part]) -> None:
-    where: t.Dict[str, str] = {}
-    for part in parts:
-        for tensor in t.cast(GgufHeader, part.header).tensors:
-            if tensor.name in where:
-                raise GpufleetError(
-                    "%s and %s are of two different sets: both have the tensor %s" % (where[tensor.name], part.path, tensor.name)
-                )
-            where[tensor.name] = part.path
-    expected = parts[0].get("split.tensors.count")
-    if len(where) != expected:
-        raise GpufleetError(
-            "the %d files from %s on have %d tensors, and their headers say %d: they are of different sets"
-            % (len(parts), parts[0].path, len(where), expected)
-        )
+def _refuse(problems: t.Sequence[str]) -> None:
+    if problems:
+        raise GpufleetError(problems[0])
 
 
 def check_pieces(parts: t.Sequence[Part], has_sum: bool) -> None:
@@ -231,8 +160,8 @@ def check_joined(header: GgufHeader, size: int, limit: int, names: str) -> None:
     count = header.metadata.get("split.count") or 0
     if count > 1:
         raise GpufleetError(
-            "%s make file %d of %d of a gguf-split set. Join the pieces of each file of the set with cat, under the set's names, and "
-            "merge the set then" % (names, (header.metadata.get("split.no") or 0) + 1, count)
+            "%s make file %d of %d of a gguf-split set. Join the pieces of each file of the set with cat, under the set's names, "
+            "and merge the set then" % (names, (header.metadata.get("split.no") or 0) + 1, count)
         )
     if size < header.file_bytes:
         raise GpufleetError(

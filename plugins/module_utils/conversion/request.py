@@ -21,8 +21,9 @@ from . import look, merge, program, quantize, target
 from .parts import SET, Part, check_set, piece
 from .target import Outcome, Target
 
-_OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OUTSIDE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTDIR,
+)  # fmt: skip
 _QUANTIZE_OPTIONS = (
     "type", "imatrix", "allow_requantize", "pure", "output_tensor_type", "token_embedding_type", "tensor_types",
 )  # fmt: skip
@@ -40,8 +41,6 @@ def answer(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
     except OSError as error:
         if error.errno not in _OUTSIDE:
             raise
-        if error.errno in _FULL:
-            target.discard(place)
         raise GpufleetError("%s: %s" % (error.filename or place.path, error.strerror)) from None
     return _result(place, outcome, check_mode)
 
@@ -107,6 +106,7 @@ class _Task:
         self.permissions, self.check_mode = permissions, check_mode
         self.merges = wish["state"] == "merged"
         self.sha256 = params["sha256"].lower() if params["sha256"] else None
+        self._read: t.Optional[t.Tuple[t.Dict[str, int], str]] = None  # the file at path, and its sha256
 
     def ensure(self) -> Outcome:
         outcome = Outcome(before=_describe(self.place, self.place.record()))
@@ -126,7 +126,8 @@ class _Task:
         inputs = {one["path"]: target.identity(one["path"]) for one in record["inputs"]} if record else {}
         if record and self.sha256 not in (None, record["result"]["sha256"]):
             return target.Verdict(target.DUE, "its sha256 was %s" % record["result"]["sha256"])
-        return target.judge(self.wish, record, inputs, target.identity(self.place.path), target.identity(self.place.new_path))
+        found, new = target.identity(self.place.path), target.identity(self.place.new_path)
+        return target.judge(self.wish, record, inputs, found, new, self.params["force"])
 
     def _is_right(self, outcome: Outcome) -> bool:
         """Whether nothing is due; in check mode also what would be done."""
@@ -158,6 +159,7 @@ class _Task:
             record = t.cast(dict, self.place.record())
             self.permissions.give(self.place.path)
             outcome.record = target.adopt(self.place, record)
+            target.discard(self.place)
             outcome.msg = "read %s: it is what was recorded" % self.place.path
         elif verdict.state == target.SAME:
             self.permissions.give(self.place.path)
@@ -166,15 +168,22 @@ class _Task:
             target.discard(self.place)
             try:
                 self._plan(outcome, lock)
-            except GpufleetError:
-                target.discard(self.place)
+            except (GpufleetError, OSError):
+                target.discard(self.place)  # while the lock is held: afterwards it may be another run's
                 raise
         outcome.record = self.place.record()
         outcome.kind = outcome.record["result"]["kind"] if outcome.record else None
 
     def _is_copy(self) -> bool:
         record = t.cast(dict, self.place.record())
-        return hash_file(self.place.path, "sha256") == record["result"]["sha256"]
+        return self._digest() == record["result"]["sha256"]
+
+    def _digest(self) -> str:
+        """The sha256 of the file at path, read once."""
+        found = t.cast(dict, target.identity(self.place.path))
+        if self._read is None or self._read[0] != found:
+            self._read = found, hash_file(self.place.path, "sha256")
+        return self._read[1]
 
     def _plan(self, outcome: Outcome, lock: t.Optional[int] = None) -> None:
         """Check everything, and where the lock is held also do it."""
@@ -202,7 +211,8 @@ class _Task:
             )
         wanted = merge.layout(outcome.kind, parts)
         outcome.predicted_bytes = wanted.size
-        adopted = self._refuse_foreign(lock, lambda: merge.digest_of(wanted), wanted.size)
+        replaces = target.identity(self.place.path)
+        adopted = self._refuse_foreign(replaces, lock, lambda: merge.digest_of(wanted), wanted.size)
         facts = {"kind": outcome.kind, "tensors": len(wanted.tensors)}
         inputs = [dict(t.cast(dict, target.identity(part.path)), path=part.path) for part in parts]
         if not adopted:
@@ -230,7 +240,7 @@ class _Task:
                 % (len(parts), parts[0].path, digest, self.sha256)
             )
         self._unchanged(inputs)
-        target.finish(self.place, self.permissions, self.wish, inputs, dict(facts, sha256=digest))
+        self._finish(inputs, dict(facts, sha256=digest), replaces)
         outcome.made = True
         outcome.msg = "%s %d parts (%s) into %s" % (
             "merged" if outcome.kind == SET else "joined", len(parts), human(wanted.size), self.place.path,
@@ -255,7 +265,8 @@ class _Task:
         output = program.run(quantize.arguments(tool, options, parts[0].path, None))
         wanted = quantize.predict(output, headers, options)
         outcome.predicted_bytes = wanted.file_bytes
-        self._refuse_foreign(lock)
+        replaces = target.identity(self.place.path)
+        self._refuse_foreign(replaces, lock)
         target.check_room(self.place, wanted.file_bytes)
         if lock is None:
             outcome.msg = "would quantize %s to %s (%s) in %s" % (
@@ -270,7 +281,7 @@ class _Task:
         quantize.check_result(self.place.new_path, header, size, wanted)
         self._unchanged(inputs)
         facts = {"kind": "quantized", "tensors": len(header.tensors), "sha256": hash_file(self.place.new_path, "sha256")}
-        target.finish(self.place, self.permissions, self.wish, inputs, facts)
+        self._finish(inputs, facts, replaces)
         outcome.made = True
         outcome.msg = "quantized %s to %s (%s) in %s" % (parts[0].path, options.type, human(size), self.place.path)
 
@@ -281,47 +292,54 @@ class _Task:
         missing = [path for path in paths if not os.path.exists(path)]
         if missing:
             raise GpufleetError("%s is missing: the model is in %d files" % (", ".join(missing[:5]), len(paths)), missing=missing)
-        name = self.wish["source"][0]
-        if SPLIT_NAME.match(os.path.basename(name)):
-            parts = [look.look(path) for path in paths]
-            strange = [part for part in parts if part.header is None]
-            if strange:
-                raise GpufleetError("%s is not a GGUF file: it begins with %r" % (strange[0].path, strange[0].begins))
-            check_set(parts)
-            return parts
-        part = look.look(name)
-        whole = part.header is not None and part.size >= part.header.file_bytes
-        if not whole and piece(part.name):
-            raise GpufleetError("%s is a piece of a file that was cut up: join the pieces first, with state=merged" % name)
-        if part.header is None:
-            raise GpufleetError("%s is not a GGUF file: it begins with %r" % (name, part.begins))
-        if not whole:
-            raise GpufleetError(
-                "%s is truncated: %d bytes expected, %d found. Download the file again"
-                % (name, part.header.file_bytes, part.size)
-            )
-        if (part.get("split.count") or 0) > 1:
-            check_set([part])
-        return [part]
+        parts = [look.look(path) for path in paths]
+        for part in parts:
+            if piece(part.name) and (part.header is None or part.size < part.header.file_bytes):
+                raise GpufleetError(
+                    "%s is a piece of a file that was cut up: join the pieces first, with state=merged" % part.path
+                )
+            if part.header is None:
+                raise GpufleetError("%s is not a GGUF file: it begins with %r" % (part.path, part.begins))
+        check_set(parts)
+        return parts
+
+    def _finish(
+        self, inputs: t.Sequence[t.Mapping[str, t.Any]], facts: t.Mapping[str, t.Any], replaces: t.Optional[t.Dict[str, int]]
+    ) -> None:
+        target.finish(self.place, self.permissions, self.wish, inputs, facts, replaces, self.params["force"])
 
     def _refuse_foreign(
-        self, lock: t.Optional[int], digest: t.Optional[t.Callable[[], str]] = None, size: int = 0
+        self,
+        found: t.Optional[t.Mapping[str, int]],
+        lock: t.Optional[int],
+        digest: t.Optional[t.Callable[[], str]] = None,
+        size: int = 0,
     ) -> t.Optional[str]:
-        """A file that somebody else put there is kept, unless it has the very bytes (then returns its sha256) or force is set."""
-        found = target.identity(self.place.path)
-        if found is None or self.place.record() is not None:
+        """A file that somebody else put there is kept, unless it has the very bytes (then returns its sha256) or force is set.
+
+        A record beside it is no proof: it may be left from a file that was here before.
+        """
+        record = self.place.record()
+        if found is None or target.known_by(record, found):
             return None
-        if digest is not None and found["size"] == size:
+        recorded = record is not None and found["size"] == record["result"]["size"]
+        if recorded or (digest is not None and found["size"] == size):
             if lock is None and not self.check_mode:
                 return None  # read it when it is time to
-            own = hash_file(self.place.path, "sha256")
-            if own == digest():
+            own = self._digest()
+            if digest is not None and found["size"] == size and own == digest():
                 return own
+            if record is not None and own == record["result"]["sha256"]:
+                return None
         if self.params["force"]:
             return None
         raise GpufleetError(
-            "%s is there (%d bytes) and was not made by this module: set force to replace it, or give another path"
-            % (self.place.path, found["size"])
+            "%s is there (%d bytes) and %s: set force to replace it, or give another path"
+            % (
+                self.place.path,
+                found["size"],
+                "was not made by this module" if record is None else "is not the file that %s knows" % self.place.record_path,
+            )
         )
 
     def _unchanged(self, inputs: t.Sequence[t.Mapping[str, t.Any]]) -> None:
@@ -341,7 +359,7 @@ def _describe(place: Target, record: t.Optional[t.Mapping[str, t.Any]]) -> str:
     if found is None:
         return "%s: absent\n" % place.path
     lines = ["%s: %d bytes" % (place.path, found["size"])]
-    if record:
+    if record and target.known_by(record, found):
         wish = record["wish"]
         lines.append("%s from %s" % (wish["state"], ", ".join(wish["source"])))
         lines += ["%s: %s" % (key, wish[key]) for key in sorted(wish) if key not in ("state", "source") and wish[key]]

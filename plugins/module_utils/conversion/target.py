@@ -101,6 +101,7 @@ def judge(
     inputs: t.Mapping[str, t.Optional[t.Mapping[str, int]]],
     result: t.Optional[t.Mapping[str, int]],
     new: t.Optional[t.Mapping[str, int]],
+    force: bool = False,
 ) -> Verdict:
     """From the record and one look: is the file there, has it only to get its name, is it a copy, or is it to be made?
 
@@ -119,7 +120,7 @@ def judge(
         if (found["size"], found["mtime_ns"]) != (known["size"], known["mtime_ns"]):
             return Verdict(DUE, "%s has changed" % known["path"])
         moved = True
-    if new is not None and _same(new, record["result"]):
+    if new is not None and _same(new, record["result"]) and (result is None or force or known_by(record, result)):
         return Verdict(RENAME, "an earlier run made it, and was ended before it got its name")
     if result is None:
         return Verdict(DUE, "it is not there")
@@ -128,6 +129,14 @@ def judge(
     if result["size"] == record["result"]["size"]:
         return Verdict(COPIED, "its date or inode is another one than recorded")
     return Verdict(DUE, "it has %d bytes, and %d were recorded" % (result["size"], record["result"]["size"]))
+
+
+def known_by(record: t.Optional[t.Mapping[str, t.Any]], found: t.Mapping[str, int]) -> bool:
+    """Whether the record knows this very file: the one that was made, or the one that it was about to replace."""
+    if record is None:
+        return False
+    replaced = record.get("replaces")
+    return _same(found, record["result"]) or (replaced is not None and _same(found, replaced))
 
 
 def check_room(target: Target, needed: int) -> None:
@@ -151,6 +160,7 @@ def remember(
     wish: t.Mapping[str, t.Any],
     inputs: t.Sequence[t.Mapping[str, t.Any]],
     facts: t.Mapping[str, t.Any],
+    replaces: t.Optional[t.Mapping[str, int]] = None,
 ) -> None:
     """Write the record of ``path``, which has been verified."""
     with open(path, "rb") as content:
@@ -161,6 +171,7 @@ def remember(
         "wish": dict(wish),
         "inputs": list(inputs),
         "result": dict(t.cast(dict, identity(path)), **facts),
+        "replaces": replaces,
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "collection_version": VERSION,
     }
@@ -173,9 +184,19 @@ def finish(
     wish: t.Mapping[str, t.Any],
     inputs: t.Sequence[t.Mapping[str, t.Any]],
     facts: t.Mapping[str, t.Any],
+    replaces: t.Optional[t.Mapping[str, int]] = None,
+    force: bool = False,
 ) -> None:
-    """Give what was made and verified its name. The record comes first: it knows the file by its inode already."""
-    remember(target, target.new_path, permissions, wish, inputs, facts)
+    """Give what was made and verified its name. The record comes first: it knows the file by its inode already.
+
+    ``replaces`` is the file that had the name when it was allowed to replace it.
+    """
+    found = identity(target.path)
+    if found is not None and found != replaces and not force:
+        raise GpufleetError(
+            "%s was put there while this run made it: set force to replace it, or give another path" % target.path
+        )
+    remember(target, target.new_path, permissions, wish, inputs, facts, found)
     rename(target)
 
 
@@ -188,7 +209,7 @@ def adopt(target: Target, record: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     """Record the files as they are on this host now; their content was found to be the recorded one."""
     inputs = [dict(one, **(identity(one["path"]) or {})) for one in record["inputs"]]
     result = dict(record["result"], **t.cast(dict, identity(target.path)))
-    fresh = dict(record, inputs=inputs, result=result)
+    fresh = dict(record, inputs=inputs, result=result, replaces=None)
     write_json(target.record_path, fresh)
     return fresh
 

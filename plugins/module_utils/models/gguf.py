@@ -174,6 +174,8 @@ def read_gguf(read: Read, name: str) -> GgufHeader:
             "pointer looks like this." % (name, magic)
         )
     version = stream.number("I")
+    if version in (2 << 24, 3 << 24):
+        raise GpufleetError("%s is big-endian: files of little-endian computers are understood." % name)
     if version not in (2, 3):
         raise GpufleetError("%s has GGUF version %d: versions 2 and 3 are understood." % (name, version))
     tensors, entries = stream.number("Q"), stream.number("Q")
@@ -247,7 +249,7 @@ def _tensor(stream: _Stream) -> t.Tuple[Tensor, int]:
 def split_names(name: str) -> t.List[str]:
     """All names of the set that ``name`` is one of; just the name itself when it is no part of a set."""
     found = SPLIT_NAME.match(name)
-    if not found:
+    count = int(found.group("count")) if found else 0
+    if not found or not count:
         return [name]
-    count = int(found.group("count"))
     return ["%s-%05d-of-%05d.gguf" % (found.group("stem"), number, count) for number in range(1, count + 1)]

@@ -10,7 +10,9 @@ import os
 import typing as t
 
 from ..errors import GpufleetError
+from . import gguf_sets
 from .gguf import FILE_TYPES, ArrayLength, GgufHeader, read_gguf, split_names
+from .gguf_sets import SetFile
 from .trees import LocalTree
 
 SCHEMA = "gpufleet.gguf_info/1"
@@ -63,13 +65,8 @@ def facts(
     names = list(sizes)
     missing = [name for name in names if sizes[name] is None]
     problems = ["%s is missing" % os.path.join(folder, name) for name in missing] + problems
-    for name, header in headers.items():
-        size = t.cast(int, sizes[name])
-        if size < header.file_bytes:
-            problems.append(
-                "%s is truncated: %d bytes expected, %d found" % (os.path.join(folder, name), header.file_bytes, size)
-            )
-    split = _split(folder, names, headers, problems)
+    files = [SetFile(os.path.join(folder, name), t.cast(int, sizes[name]), header) for name, header in headers.items()]
+    problems += gguf_sets.problems(files, complete=len(files) == len(names))
     metadata = _metadata(headers)
     found = [one for header in headers.values() for one in header.tensors]
     result = {
@@ -78,7 +75,7 @@ def facts(
         "files": [_file(name, sizes[name], headers.get(name)) for name in names],
         "bytes": sum(size or 0 for size in sizes.values()),
         "missing": missing,
-        "split": split,
+        "split": _split(files[0]),
         "complete": not problems,
         "problems": problems,
         "version": next(iter(headers.values())).version,
@@ -101,28 +98,11 @@ def facts(
     return result
 
 
-def _split(folder: str, names: t.Sequence[str], headers: t.Mapping[str, GgufHeader], problems: t.List[str]) -> t.Optional[dict]:
-    """What the headers say of the split, where there is one; what they disagree about goes to ``problems``."""
-    keys = ("split.count", "split.tensors.count")
-    said = {name: [header.metadata.get(key) for key in keys] for name, header in headers.items()}
-    first, (count, total) = next(iter(said.items()))
-    if len(names) == 1 and not (count or 0) > 1:
+def _split(first: SetFile) -> t.Optional[dict]:
+    """What the header says of the split, where there is one."""
+    if not gguf_sets.of_several(first):
         return None
-    for name, own in said.items():
-        if own != [count, total]:
-            problems.append("%s and %s are of two different sets" % (os.path.join(folder, first), os.path.join(folder, name)))
-        number = headers[name].metadata.get("split.no")
-        if number is not None and len(names) == count and number != names.index(name):
-            problems.append("%s was renamed: its header says that it is file %d" % (os.path.join(folder, name), number + 1))
-    if count != len(names):
-        problems.append(
-            "%s says that it is one of %s files, and its name says %d. Pieces of a set that were joined with cat, or renamed, "
-            "cannot be used" % (os.path.join(folder, first), count, len(names))
-        )
-    found = sum(len(header.tensors) for header in headers.values())
-    if len(headers) == len(names) and found != total:
-        problems.append("the files have %d tensors, and their headers say %s" % (found, total))
-    return {"count": count, "tensors": total}
+    return {"count": first.header.metadata.get("split.count"), "tensors": first.header.metadata.get("split.tensors.count")}
 
 
 def _metadata(headers: t.Mapping[str, GgufHeader]) -> t.Dict[str, t.Any]:

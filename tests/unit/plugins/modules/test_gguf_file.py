@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -246,6 +248,20 @@ def of_two_files(folder: Path) -> t.List[Path]:
     return [paths[0], other, paths[2]]
 
 
+def with_key(folder: Path) -> t.List[Path]:
+    """A later file with a key that the first does not have."""
+    paths = write_set(folder)
+    keys = {"split.no": 2, "split.count": 3, "split.tensors.count": 6, "llama.rope.scale": 2}
+    paths[2].write_bytes(build(keys, {name: TENSORS[name] for name in ("t4", "t5")}))
+    return paths
+
+
+def set_of_one(folder: Path, cut: int = 0) -> t.List[Path]:
+    path = write_set(folder, 1)[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
+    return [path]
+
+
 def mixed(folder: Path) -> t.List[Path]:
     return [*a_set(folder, 1, 2), *pieces(folder.parent / "pieces", "2")]
 
@@ -300,6 +316,8 @@ SHIFTED = {"t%d" % number: b"x" for number in range(1, 7)}
         ),
         (unnamed, r"last.gguf is file 3 of 3 of a set, and its name does not say so"),
         (joined, r"cat.gguf is file 1 of 3 of a set, and its name does not say so"),
+        (with_key, r"first does not have the key llama.rope.scale of the second, which would be lost"),
+        (set_of_one, r"m-00001-of-00001.gguf is one whole file already"),
         (alignments, r"general.alignment=64 and .*00002-of-00003.gguf does not say so"),
         (pieces_of_a_set, r"make file 2 of 3 of a gguf-split set. Join the pieces of each file of the set with cat"),
         (lacking_piece, r"number 2 of 3 pieces is missing beside m.gguf.part1of3"),
@@ -371,6 +389,8 @@ def test_output_among_the_inputs(tmp_path):
         (lambda folder: damaged(folder)[:1], "m-00002-of-00003.gguf is not a GGUF file"),
         (lambda folder: truncated(folder)[:1], "m-00003-of-00003.gguf is truncated"),
         (lambda folder: a_set(folder, 1, 2, 3), "name one file"),
+        (lambda folder: set_of_one(folder, 64), "m-00001-of-00001.gguf is truncated: "),
+        (lambda folder: with_key(folder)[:1], "does not have the key llama.rope.scale"),
         (lambda folder: pages(folder)[:1], "part1of3 is a piece of a file"),
         (lambda folder: [folder / "nothing.gguf"], "nothing.gguf is missing"),
     ],
@@ -379,6 +399,13 @@ def test_what_cannot_be_quantized(tmp_path, make, words):
     with pytest.raises(GpufleetError, match=words):
         run(source=make(tmp_path / "in"), path=tmp_path / "out" / "m.gguf", state="quantized", type="Q8_0")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_set_of_one_is_quantized_as_one_file(tmp_path):
+    """llama-quantize is asked, which is none here: nothing was refused before."""
+    source = set_of_one(tmp_path / "in")
+    with pytest.raises(GpufleetError, match="said nothing of the tensor t0"):
+        run(source=source, path=tmp_path / "m.gguf", state="quantized", type="Q8_0", llama_quantize=shutil.which("true"))
 
 
 # --- once made ---------------------------------------------------------------------------------------
@@ -433,11 +460,14 @@ def test_a_copy_is_read_once(tmp_path):
     result = run(**wish)
     assert result["changed"] and "it is what was recorded" in result["msg"]
     assert run(**wish)["changed"] is False
-    # One flipped byte is found out, and the file is made again.
+    # One flipped byte is found out: that is another file.
     content = bytearray(WHOLE)
     content[-40] ^= 1
     (tmp_path / "in" / "m.gguf").write_bytes(content)
-    assert run(**wish)["changed"] is True
+    with pytest.raises(GpufleetError, match=r"is not the file that .*/m.gguf.gpufleet.json knows: set force"):
+        run(**wish)
+    assert (tmp_path / "in" / "m.gguf").read_bytes() == content
+    assert run(force=True, **wish)["changed"] is True
     assert (tmp_path / "in" / "m.gguf").read_bytes() == WHOLE
 
 
@@ -459,6 +489,53 @@ def test_a_file_of_somebody_else(tmp_path):
     assert path.stat().st_ino == before.st_ino
     assert names(tmp_path) == [".m.gguf.lock", "in", "m.gguf", "m.gguf.gpufleet.json"]
     assert run(source=parts, path=path)["changed"] is False
+
+
+@pytest.mark.parametrize("content", [b"precious", bytes(len(WHOLE))])
+@pytest.mark.parametrize("other", [False, True])
+def test_a_record_that_was_left_allows_nothing(tmp_path, content, other):
+    """Also where the model is another one now, and where the file is as large as the one that was made."""
+    parts = write_set(tmp_path / "in")
+    path = tmp_path / "m.gguf"
+    run(source=parts, path=path)
+    path.unlink()
+    path.write_bytes(content)
+    if other:
+        parts = write_set(tmp_path / "other", 2)
+    for check in (True, False) if other or len(content) == 8 else (False,):
+        with pytest.raises(GpufleetError, match=r"is there \(%d bytes\) and is not the file that" % len(content)):
+            run(check=check, source=parts, path=path)
+    assert path.read_bytes() == content
+    assert run(source=parts, path=path, force=True)["changed"] is True
+    assert path.read_bytes() == WHOLE
+
+
+def test_what_was_made_is_replaced_wherever_it_was_copied_from(tmp_path):
+    path = tmp_path / "m.gguf"
+    run(source=write_set(tmp_path / "in"), path=path)
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    other = write_set(tmp_path / "other", tensors=dict(TENSORS, t5=b"new"))
+    assert run(source=other, path=path)["changed"] is True
+    assert path.read_bytes() == build(MODEL, dict(TENSORS, t5=b"new"))
+
+
+def test_a_file_that_comes_while_it_is_made(tmp_path, monkeypatch):
+    parts = write_set(tmp_path / "in")
+    path = tmp_path / "m.gguf"
+    write = merge.write
+
+    def disturbed(wanted: merge.Layout, new: str) -> int:
+        path.write_bytes(b"precious")
+        return write(wanted, new)
+
+    monkeypatch.setattr(merge, "write", disturbed)
+    with pytest.raises(GpufleetError, match="m.gguf was put there while this run made it: set force"):
+        run(source=parts, path=path)
+    assert path.read_bytes() == b"precious"
+    assert names(tmp_path) == [".m.gguf.lock", "in", "m.gguf"]
+    assert run(source=parts, path=path, force=True)["changed"] is True
 
 
 def test_modes(tmp_path):
@@ -500,6 +577,37 @@ def test_a_disk_that_writes_other_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(merge, "write", failing)
     with pytest.raises(GpufleetError, match="reads back with other bytes than were written"):
         run(source=parts, path=tmp_path / "m.gguf")
+    assert names(tmp_path) == [".m.gguf.lock", "in"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EFBIG, errno.ENOMEM])
+def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch, code):
+    """What was written goes while the lock is held: nobody who waits for it loses a file."""
+    parts = write_set(tmp_path / "in")
+    path = tmp_path / "m.gguf"
+    unlocked = []
+
+    def failing(_wanted: merge.Layout, new: str) -> int:
+        Path(new).write_bytes(b"half")
+        raise OSError(code, os.strerror(code), new)
+
+    discard = request.target.discard
+
+    def watched(place: t.Any) -> None:
+        with open(place.lock_path, "rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                unlocked.append(place.new_path)
+            except BlockingIOError:
+                pass
+        discard(place)
+
+    monkeypatch.setattr(merge, "write", failing)
+    monkeypatch.setattr(request.target, "discard", watched)
+    with pytest.raises((GpufleetError, OSError), match=os.strerror(code)) as error:
+        run(source=parts, path=path)
+    assert isinstance(error.value, OSError) == (code == errno.ENOMEM)
+    assert unlocked == []
     assert names(tmp_path) == [".m.gguf.lock", "in"]
 
 
@@ -600,6 +708,32 @@ def test_killed_between_record_and_name(tmp_path, monkeypatch):
     assert result["changed"] and "completed what an earlier run had made" in result["msg"]
     assert path.read_bytes() == WHOLE
     assert run(source=parts, path=path)["changed"] is False
+
+
+def test_killed_before_the_name_and_another_file_came(tmp_path, monkeypatch):
+    """The file that was to be replaced is replaced by the next run, any other is kept."""
+    path = tmp_path / "m.gguf"
+    run(source=write_set(tmp_path / "first", 2), path=path)
+    parts = write_set(tmp_path / "in", tensors=dict(TENSORS, t5=b"new"))
+
+    def killed(_place: t.Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(request.target, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(source=parts, path=path)
+    assert path.read_bytes() == WHOLE
+    before = path.stat()
+    path.rename(tmp_path / "old")
+    path.write_bytes(b"precious")
+    with pytest.raises(GpufleetError, match="is not the file that"):
+        run(source=parts, path=path)
+    assert path.read_bytes() == b"precious"
+    (tmp_path / "old").rename(path)
+    assert path.stat().st_ino == before.st_ino
+    assert "completed what an earlier run had made" in run(source=parts, path=path)["msg"]
+    assert path.read_bytes() == build(MODEL, dict(TENSORS, t5=b"new"))
 
 
 def test_two_at_a_time(tmp_path):

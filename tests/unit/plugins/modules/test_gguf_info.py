@@ -59,6 +59,13 @@ def test_a_set_by_any_of_its_files(tmp_path, number):
     assert "split.count" not in found["metadata"] and "tensor_list" not in found
 
 
+def test_a_set_of_one_is_one_file(tmp_path):
+    for keys in (dict(MODEL, **{"split.no": 0, "split.count": 1, "split.tensors.count": 6}), MODEL):
+        (tmp_path / "m-00001-of-00001.gguf").write_bytes(build(keys, TENSORS))
+        found = answer(str(tmp_path / "m-00001-of-00001.gguf"), False)
+        assert (found["complete"], found["split"], found["tensors"]) == (True, None, 6)
+
+
 def lose(parts: t.List[Path]) -> None:
     parts[0].unlink()
 
@@ -86,6 +93,15 @@ def drop(parts: t.List[Path]) -> None:
     parts[1].write_bytes(build(keys, {"t2": TENSORS["t2"]}))
 
 
+def add_key(parts: t.List[Path]) -> None:
+    keys = {"split.no": 1, "split.count": 3, "split.tensors.count": 6, "llama.rope.scale": 2}
+    parts[1].write_bytes(build(keys, {name: TENSORS[name] for name in ("t2", "t3")}))
+
+
+def whole(parts: t.List[Path]) -> None:
+    parts[1].write_bytes(build(MODEL, TENSORS))
+
+
 def join(parts: t.List[Path]) -> None:
     parts[2].rename(parts[2].parent / "m.gguf")
     parts[2] = parts[2].parent / "m.gguf"
@@ -99,8 +115,10 @@ def join(parts: t.List[Path]) -> None:
         (cut_header, "m-00002-of-00003.gguf is truncated inside its header at 60 bytes"),
         (swap, "m-00002-of-00003.gguf was renamed: its header says that it is file 3"),
         (replace, "m-00001-of-00003.gguf and .*m-00002-of-00003.gguf are of two different sets"),
-        (drop, "the files have 5 tensors, and their headers say 6"),
-        (join, "says that it is one of 3 files, and its name says 1"),
+        (drop, "the 3 files from .*m-00001-of-00003.gguf on have 5 tensors, and their headers say 6"),
+        (add_key, "the first does not have the key llama.rope.scale of the second, which would be lost"),
+        (whole, "m-00002-of-00003.gguf is a whole GGUF file and no part of a set: its header has no split.no"),
+        (join, "m.gguf is file 3 of 3 of a set, and its name does not say so"),
     ],
 )
 def test_problems(tmp_path, change, words):

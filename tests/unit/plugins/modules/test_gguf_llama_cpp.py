@@ -203,6 +203,18 @@ def test_a_set_is_quantized_without_merging(llama, model, tmp_path):
         run(source=[str(parts[0])], path=tmp_path / "set.gguf", type="Q8_0", **wish)
 
 
+def test_a_set_of_one_is_quantized_as_one_file(llama, model, tmp_path):
+    parts = split(llama, model, tmp_path / "set", "--split-max-tensors", "100")
+    assert [part.name for part in parts] == ["tiny-00001-of-00001.gguf"]
+    assert gguf_facts.answer(str(parts[0]), False)["complete"] is True
+    wish = {"state": "quantized", "llama_quantize": llama.quantize, "type": "Q8_0"}
+    result = run(source=[str(parts[0])], path=tmp_path / "q.gguf", **wish)
+    assert result["bytes"] == result["predicted_bytes"]
+    run(source=[str(model)], path=tmp_path / "one.gguf", **wish)
+    assert tensors_of(tmp_path / "q.gguf") == tensors_of(tmp_path / "one.gguf")
+    llama.generate(tmp_path / "q.gguf")
+
+
 def test_a_quantized_model_is_not_quantized_again(llama, model, tmp_path):
     wish = {"state": "quantized", "llama_quantize": llama.quantize}
     run(source=[str(model)], path=tmp_path / "q8.gguf", type="Q8_0", **wish)

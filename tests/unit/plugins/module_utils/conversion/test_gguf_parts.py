@@ -45,6 +45,7 @@ def test_names_without_a_number(name):
 SAME = {"size": 1, "mtime_ns": 2, "inode": 3}
 OTHER_INODE, OTHER_DATE, OTHER_SIZE = dict(SAME, inode=4), dict(SAME, inode=4, mtime_ns=5), dict(SAME, inode=4, size=6)
 WISH = {"state": "merged", "source": ["/m/a"]}
+OVER = {"wish": WISH, "inputs": [dict(SAME, path="/m/a")], "result": dict(SAME, sha256="0"), "replaces": OTHER_INODE}
 RECORD = {"wish": WISH, "inputs": [dict(SAME, path="/m/a")], "result": dict(SAME, sha256="0")}
 
 
@@ -54,7 +55,9 @@ RECORD = {"wish": WISH, "inputs": [dict(SAME, path="/m/a")], "result": dict(SAME
         (WISH, RECORD, SAME, SAME, None, target.SAME, ""),
         (WISH, RECORD, None, SAME, None, target.SAME, ""),  # parts may go when the file is there
         (WISH, RECORD, SAME, None, SAME, target.RENAME, "an earlier run made it"),
-        (WISH, RECORD, SAME, OTHER_INODE, SAME, target.RENAME, "an earlier run made it"),  # over the one before
+        (WISH, OVER, SAME, OTHER_INODE, SAME, target.RENAME, "an earlier run made it"),  # over the one before
+        (WISH, RECORD, SAME, OTHER_INODE, SAME, target.COPIED, "its date or inode"),  # put there meanwhile
+        (WISH, OVER, SAME, OTHER_SIZE, SAME, target.DUE, "it has 6 bytes, and 1 were recorded"),
         (WISH, RECORD, SAME, SAME, OTHER_INODE, target.SAME, ""),
         (WISH, RECORD, SAME, None, OTHER_INODE, target.DUE, "it is not there"),
         (WISH, RECORD, OTHER_INODE, OTHER_INODE, None, target.COPIED, "its date or inode"),  # rsync -a
@@ -72,3 +75,18 @@ def test_what_is_due(wish, record, source, result, new, state, reason):
     found = target.judge(wish, record, {"/m/a": source}, result, new)
     assert found.state == state
     assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    "record, found, known",
+    [
+        (None, SAME, False),
+        (RECORD, SAME, True),
+        (RECORD, OTHER_INODE, False),
+        (OVER, OTHER_INODE, True),
+        (OVER, OTHER_SIZE, False),
+        (dict(RECORD, replaces=None), OTHER_DATE, False),
+    ],
+)
+def test_which_file_a_record_knows(record, found, known):
+    assert target.known_by(record, found) is known

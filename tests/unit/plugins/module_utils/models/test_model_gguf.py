@@ -154,6 +154,7 @@ def test_truncated_files(tmp_path: Path) -> None:
     [
         (b"<!DOCTYPE html>", "is not a GGUF file: it starts with b'<!DO'"),
         (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "has GGUF version 1"),
+        (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "m.gguf is big-endian: files of little-endian"),
         (b"GGUF" + struct.pack("<IQQ", 3, 1 << 40, 0), "is damaged: 1099511627776 tensors"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 40), "is damaged: a string of 1099511627776 bytes"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "has no general.architecture"),
