@@ -20,7 +20,8 @@ description:
     C(/var/lib/gpufleet), which is where plans and the versions to go back to are, in a unit of systemd, a file of Quadlet, a
     crontab, a script or environment file that one of those starts or reads, the configuration of a container of Docker or
     Podman, also of a stopped one and of a user's, or a file of O(used_by). Of a file, the first MiB counts.
-    So it is when a link there, in the store beside the model's own, or in what M(gpufleet.llm.model_mirror) publishes leads to it.
+    So it is when a link there leads to it, or one in the store beside the model's own, or one that M(gpufleet.llm.model_mirror)
+    published.
     It is in use as well when a process has a file of it open or mapped, works in it, has it mounted, or was started with its
     path, also as its container names that. A model whose lock is held is left alone.
   - A revision is moved away first and removed when a second look at the host finds it unused still. A run that was killed
@@ -52,7 +53,8 @@ options:
     type: str
   in_use:
     description:
-      - Paths or patterns in the store that are in use, whoever uses them. Absolute; one that matches nothing in the store is refused.
+      - Absolute paths or patterns in the store that are in use, whoever uses them.
+      - One that matches nothing in the store is refused.
     type: list
     elements: str
     default: []
@@ -65,8 +67,8 @@ options:
     description:
       - Remove these, and nothing else, as C(org/name) or C(kind/org/name), with C(@) and a revision for one of it.
       - A commit goes with the links to it. A branch or tag goes with its revision, unless another is linked to the same.
-      - One that is in use is refused by name, and then nothing is removed. So is one whose branch, tag or directory is named, or the
-        directory above that. One that is not there is fine.
+      - One that is in use is refused by name, and then nothing is removed. So is one whose branch, tag or directory is named, or
+        the directory above that. One that is not there is fine.
     type: list
     elements: str
   unfinished_days:
@@ -76,8 +78,8 @@ options:
     default: 7
   shared:
     description:
-      - Prune a store on a network file system, or one that C(/etc/exports) gives to other hosts, as well. What those use cannot be
-        seen from this one, so O(in_use) has to name it.
+      - Prune a store on a network file system, or one that C(/etc/exports) gives to other hosts, as well. What those use cannot
+        be seen from this one, so O(in_use) has to name it.
     type: bool
     default: false
 seealso:

@@ -19,7 +19,7 @@ import re
 import stat
 import typing as t
 
-_COMMIT = re.compile(rb"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")
+_DIGITS = re.compile(rb"[0-9a-f]{40,}")
 _PATH = re.compile(rb"/[^\s\"'`,;:=<>(){}\[\]|&\\\0]+")
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")  # gigabytes that name nothing
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib/", "/proc/", "/sys/", "/dev/")  # no link there leads to a model
@@ -52,7 +52,7 @@ class Traces:
         self.blind: t.List[str] = []
 
     def text(self, content: bytes, where: str, paths: bool = True) -> None:
-        for commit in self._commits.intersection(_COMMIT.findall(content)):
+        for commit in self._commits.intersection(_DIGITS.findall(content)):
             self._add(self.commits, commit.decode(), where)
         for path in set(_PATH.findall(content)) if paths else ():
             self._name(path, where)
@@ -170,7 +170,7 @@ class Traces:
 
     def _entry(self, path: str) -> None:
         """What its name says, such as the instance of a unit, and where it leads."""
-        for commit in self._commits.intersection(_COMMIT.findall(os.fsencode(os.path.basename(path)))):
+        for commit in self._commits.intersection(_DIGITS.findall(os.fsencode(os.path.basename(path)))):
             self._add(self.commits, commit.decode(), path)
         if os.path.islink(path):
             with contextlib.suppress(FileNotFoundError):
@@ -192,7 +192,7 @@ class Traces:
             self.blind.append(path)
             return
         self.text(content, path)
-        for mirror in set(_MIRROR.findall(content)):
+        for mirror in set(_MIRROR.findall(content)) if b"/site.conf" in content else ():
             self.files([os.path.join(glob.escape(os.fsdecode(mirror)), "versions/*/files")])
         started = [content] if "/cron" in path else _STARTS.findall(content)
         for found in {one for line in started for one in _PATH.findall(line)}:

@@ -31,8 +31,8 @@ _OF_COMMIT = re.compile(r"(?:\.(?:removed-)?)?([0-9a-f]{64}|[0-9a-f]{40})(?:\.pa
 _PART = re.compile(r"\.(.+)\.part")
 # On these, other hosts may use what this one does not see used.
 _SHARED = re.compile(
-    r"(nfs\d?|cifs|smb\d?|smbfs|lustre|ceph|glusterfs|beegfs|gpfs|mmfs|wekafs|panfs|pvfs2|orangefs|virtiofs|9p|vboxsf|vmhgfs|prl_fs|"
-    r"afs|coda|ocfs2|gfs2|cvfs|acfs|scoutfs|quobyte|vastfs|fuse|fuse\.(?!fuse-overlayfs).+)$"
+    r"(nfs\d?|cifs|smb\d?|smbfs|lustre|ceph|glusterfs|beegfs|gpfs|mmfs|wekafs|panfs|pvfs2|orangefs|virtiofs|9p|"
+    r"vboxsf|vmhgfs|prl_fs|afs|coda|ocfs2|gfs2|cvfs|acfs|scoutfs|quobyte|vastfs|fuse|fuse\.(?!fuse-overlayfs).+)$"
 )
 _EXPORTS = ("/etc/exports", "/etc/exports.d/*.exports")
 

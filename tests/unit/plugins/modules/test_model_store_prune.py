@@ -332,7 +332,7 @@ def test_by_request(bed):
 
 @pytest.mark.parametrize(
     "naming",
-    ["{home}", "{home}/main/config.json", "/models/huggingface/org/one/main", "Volume={store}/huggingface/org:/models", "{other}"],
+    ["{home}", "{home}/main/config.json", "/models/huggingface/org/one/main", "{store}/huggingface/org:/models", "{other}"],
 )
 def test_by_request_although_named(bed, naming, tmp_path):
     (tmp_path / "mine").symlink_to(bed.home)
@@ -502,8 +502,8 @@ def test_link_that_moves_back_meanwhile(bed, monkeypatch):
 
 @pytest.mark.parametrize(
     "kind, refused",
-    [("nfs4", True), ("fuse.glusterfs", True), ("wekafs", True), ("virtiofs", True), ("panfs", True), ("ext4", False), ("zfs", False),
-     ("fuse.fuse-overlayfs", False)],
+    [("nfs4", True), ("fuse.glusterfs", True), ("wekafs", True), ("virtiofs", True), ("panfs", True), ("ext4", False),
+     ("zfs", False), ("fuse.fuse-overlayfs", False)],
 )  # fmt: skip
 @pytest.mark.parametrize("below", ["", "store/huggingface", "store/huggingface/org/one"])
 def test_network_file_system(bed, tmp_path, kind, refused, below):
