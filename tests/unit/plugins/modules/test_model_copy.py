@@ -58,8 +58,10 @@ class Bed:
         return copy.copied(wish, copying.deepcopy(record), revision, "gpu-01", state == "prepared")
 
     def send(self, room, path, besides=()):
-        """As rsync does with --size-only and --compare-dest."""
-        for name in store.files_below(path):
+        """As rsync does with --files-from, --size-only and --compare-dest."""
+        listed = Path(room["list"]).read_text(encoding="utf-8").splitlines()
+        assert listed == ["./gpufleet.json", *("./" + one for one in room["missing"])]
+        for name in [one[2:] for one in listed]:
             target, held = os.path.join(room["arriving"], name), os.path.join(room["held"], name)
             size = os.stat(os.path.join(path, name)).st_size
             if name in besides or any(os.path.isfile(one) and os.stat(one).st_size == size for one in (target, held)):
@@ -93,7 +95,7 @@ def test_check_copy_again(bed):
     record = bed.record()
     would = bed.take(record, "prepared", check_mode=True)
     assert would["changed"] and would["missing_bytes"] == sum(len(FILES[name]) for name in WANTED)
-    assert not bed.here.exists()
+    assert bed.take(record, check_mode=True)["changed"] and not bed.here.exists()
     done = bed.copy()
     assert done["changed"] and content(done["path"]) == {name: FILES[name] for name in WANTED}
     assert os.readlink(done["link"]) == record["revision"] == os.path.basename(done["path"])
@@ -105,7 +107,11 @@ def test_check_copy_again(bed):
     assert sorted(os.listdir(os.path.dirname(done["path"]))) == [".lock", "%s" % record["revision"], "main"]
     again = bed.take(record, "prepared")
     assert not again["changed"] and again["missing_bytes"] == 0
-    assert not bed.take(record)["changed"]
+    assert not bed.take(record)["changed"] and not bed.take(record, check_mode=True)["changed"]
+    os.unlink(done["link"])  # nothing is to be sent for that, and yet there is something to do
+    assert not bed.take(record, "prepared", check_mode=True)["changed"]
+    assert bed.take(record, check_mode=True)["changed"] and not os.path.lexists(done["link"])
+    assert bed.take(record)["changed"] and os.path.lexists(done["link"])
 
 
 def flip(path):
@@ -188,6 +194,7 @@ def test_what_else_may_arrive(bed, spoil, words):
     "alter, words",
     [
         ({"files": [{"path": "../x", "size": 1, "sha256": "0" * 64}]}, "which is not inside the model"),
+        ({"files": [{"path": "a\nb", "size": 1, "sha256": "0" * 64}]}, "cannot hold it"),
         ({"name": "../../etc"}, "names no model"),
         ({"kind": ".."}, "names no model"),
         ({"revision": "main"}, "which is no commit"),
@@ -215,7 +222,7 @@ def test_next_revision_brings_only_what_is_new(bed):
     first = bed.copy()
     bed.write({"config.json": b'{"new": 1}'})
     room = bed.take(bed.record(), "prepared")
-    assert room["missing_bytes"] == len(b'{"new": 1}')
+    assert room["missing_bytes"] == len(b'{"new": 1}') and room["missing"] == ["config.json"]
     assert sorted(os.listdir(room["held"])) == ["deep", "model-00001-of-00002.safetensors", SHARD]
     done = bed.copy()
     assert done["path"] != first["path"] and os.readlink(done["link"]) == os.path.basename(done["path"])
@@ -227,7 +234,7 @@ def test_damaged_file_here_is_sent_again(bed):
     done = bed.copy()
     os.truncate(os.path.join(done["path"], SHARD), 5)
     room = bed.take(bed.record(), "prepared")
-    assert room["missing_bytes"] == len(FILES[SHARD])
+    assert room["missing_bytes"] == len(FILES[SHARD]) and room["missing"] == [SHARD]
     assert bed.copy()["changed"] and content(done["path"])[SHARD] == FILES[SHARD]
 
 
@@ -236,6 +243,7 @@ def test_owner_and_modes(bed):
     strict = Permissions(str(os.getuid()), str(os.getgid()), 0o640, 0o750)
     room = bed.take(bed.record(), "prepared", permissions=strict)
     assert not room["changed"] and room["missing_bytes"] == 0  # nothing has to be sent for that
+    assert bed.take(bed.record(), permissions=strict, check_mode=True)["changed"]
     done = bed.take(bed.record(), permissions=strict)
     assert done["changed"]
     modes = {stat.S_IMODE(os.stat(os.path.join(done["path"], name)).st_mode) for name in WANTED}
