@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import copy, store
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.download import ensure
@@ -22,6 +24,14 @@ from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.permissions 
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.source import Wish
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources.directory import DirectorySource
 from ansible_collections.gpufleet.llm.plugins.modules import model_copy, model_record
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # ansible-core < 2.19 trusts all
+
+    def trust_as_template(text):
+        return text
+
 
 FILES = {
     "config.json": b"{}",
@@ -299,3 +309,21 @@ def test_modules_as_programs(bed):
     bed.send(room, found["path"])
     done = run(model_copy, record=found["record"], host="gpu-01", store=str(bed.here))
     assert done["changed"] and done["msg"] == "downloaded 4 files, 50004 bytes", done
+
+
+@pytest.mark.parametrize(
+    "host, expected",
+    [
+        ("gpu-01", "gpu-01"),
+        ("models@10.0.0.1", "models@10.0.0.1"),
+        ("fd00::1", "[fd00::1]"),
+        ("models@fe80::1%eth0", "models@[fe80::1%eth0]"),
+        ("models@[fd00::1]", "models@[fd00::1]"),
+    ],
+)
+def test_address_for_rsync(host, expected):
+    """In host:path the first colon ends the host."""
+    plays = DataLoader().load_from_file(str(Path(__file__).parents[4] / "playbooks" / "copy_model.yml"))
+    task = next(task for play in plays for task in play["tasks"] if "_copy_model_remote" in task.get("vars", {}))
+    remote = trust_as_template(task["vars"]["_copy_model_remote"])
+    assert Templar(DataLoader(), variables={"_copy_model_address": host}).template(remote) == expected
