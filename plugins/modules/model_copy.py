@@ -102,7 +102,7 @@ EXAMPLES = r"""
 
 - name: Send the files
   ansible.builtin.command:
-    argv: [rsync, --recursive, --times, --inplace, --size-only, --no-links, "--compare-dest={{ room.held }}",
+    argv: [rsync, --times, --inplace, --size-only, --no-links, "--files-from={{ room.list }}", "--compare-dest={{ room.held }}",
            "models@gpu-01:{{ model.path }}/", "{{ room.arriving }}/"]
   when: room.missing_bytes > 0
 
@@ -132,6 +132,16 @@ arriving:
 held:
   description: A directory with those that this host has already, verified.
   type: str
+  returned: success
+list:
+  description:
+    - A file with the paths of what has to be sent, the record among them, for C(rsync --files-from). O(state=prepared) writes it.
+  type: str
+  returned: success
+missing:
+  description: The paths of the model's files that have to be sent. With O(state=present), none.
+  type: list
+  elements: str
   returned: success
 missing_bytes:
   description: How much has to be sent. With O(state=present), 0.
@@ -182,7 +192,7 @@ ARGUMENTS = {
     "max_workers": {"type": "int", "default": 8},
     "lock_timeout": {"type": "int", "default": 7200},
 }
-_RETURNED = ("changed", "path", "link", "revision", "arriving", "held", "missing_bytes", "msg", "diff")
+_RETURNED = ("changed", "path", "link", "revision", "arriving", "held", "list", "missing", "missing_bytes", "msg", "diff")
 
 
 def work(module: AnsibleModule) -> dict:

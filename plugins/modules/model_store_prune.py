@@ -16,11 +16,14 @@ author:
 description:
   - Removes revisions that M(gpufleet.llm.model_download) brought, that no branch or tag is linked to any more, and that nothing
     uses. The newest O(keep) of each model stay.
-  - A revision is in use when its commit, or a path that leads to it, stands in a file under C(/etc/gpufleet) or
-    C(/var/lib/gpufleet), which is where plans and the versions to go back to are, in a unit of systemd, a file of Quadlet, the
-    configuration of a container of Docker or Podman, also of a stopped one, or a file of O(used_by).
+  - A revision is in use when its commit, or a path that leads to it, stands in a text file under C(/etc) or
+    C(/var/lib/gpufleet), which is where plans and the versions to go back to are, in a unit of systemd, a file of Quadlet, a
+    crontab, a script or environment file that one of those starts or reads, the configuration of a container of Docker or
+    Podman, also of a stopped one and of a user's, or a file of O(used_by). Of a file, the first MiB counts.
+    So it is when a link there leads to it, or one in the store beside the model's own, or one that M(gpufleet.llm.model_mirror)
+    published.
     It is in use as well when a process has a file of it open or mapped, works in it, has it mounted, or was started with its
-    path. A model whose lock is held is left alone.
+    path, also as its container names that. A model whose lock is held is left alone.
   - A revision is moved away first and removed when a second look at the host finds it unused still. A run that was killed
     is finished by the next one.
   - What M(gpufleet.llm.model_download) did not bring, such as Ollama's store, is never removed. It counts for O(quota).
@@ -49,7 +52,9 @@ options:
         that is not enough, nothing is removed and the error says what holds the space.
     type: str
   in_use:
-    description: Paths or patterns in the store that are in use, whoever uses them.
+    description:
+      - Absolute paths or patterns in the store that are in use, whoever uses them.
+      - One that matches nothing in the store is refused.
     type: list
     elements: str
     default: []
@@ -62,7 +67,8 @@ options:
     description:
       - Remove these, and nothing else, as C(org/name) or C(kind/org/name), with C(@) and a revision for one of it.
       - A commit goes with the links to it. A branch or tag goes with its revision, unless another is linked to the same.
-      - One that is in use is refused by name, and then nothing is removed. One that is not there is fine.
+      - One that is in use is refused by name, and then nothing is removed. So is one whose branch, tag or directory is named, or
+        the directory above that. One that is not there is fine.
     type: list
     elements: str
   unfinished_days:
@@ -72,8 +78,8 @@ options:
     default: 7
   shared:
     description:
-      - Prune a store on a network file system as well. What other hosts use cannot be seen from this one, so O(in_use) has to
-        name it.
+      - Prune a store on a network file system, or one that C(/etc/exports) gives to other hosts, as well. What those use cannot
+        be seen from this one, so O(in_use) has to name it.
     type: bool
     default: false
 seealso:
@@ -133,6 +139,7 @@ try:
     from ansible_collections.gpufleet.llm.plugins.module_utils.deployment.store_prune import Wish
     from ansible_collections.gpufleet.llm.plugins.module_utils.entry import run
     from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
+    from ansible_collections.gpufleet.llm.plugins.module_utils.services.declared import declared
     from ansible_collections.gpufleet.llm.plugins.module_utils.sizes import parse
     from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import prune
 except ImportError:  # run alone, from a checkout that is not on the collections path
@@ -143,6 +150,7 @@ except ImportError:  # run alone, from a checkout that is not on the collections
     from module_utils.deployment.store_prune import Wish
     from module_utils.entry import run
     from module_utils.errors import GpufleetError
+    from module_utils.services.declared import declared
     from module_utils.sizes import parse
     from module_utils.transfer import prune
 
@@ -170,7 +178,7 @@ def work(module: AnsibleModule) -> dict:
         models=None if options["models"] is None else tuple(options["models"]),
         unfinished_s=options["unfinished_days"] * 86400,
     )
-    places = prune.Places(prune.NAMED_BY + tuple(options["used_by"]), options["in_use"])
+    places = prune.Places(declared() + tuple(options["used_by"]), options["in_use"])
     return prune.answer(options, wish, places, module.check_mode)
 
 

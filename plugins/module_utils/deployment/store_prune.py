@@ -52,6 +52,8 @@ class Look:
     links: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)  # refs of each model, and what they point to
     others: t.Mapping[str, Files] = field(default_factory=dict)  # what else the store's directory holds
     blind: t.Tuple[str, ...] = ()  # what could not be looked at
+    link_uses: t.Mapping[str, t.Mapping[str, t.Sequence[str]]] = field(default_factory=dict)  # who names a ref of a model
+    model_uses: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)  # who names its directory, or one above that
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def _needed(one: Revision, look: Look) -> t.Optional[str]:
 def _asked(look: Look, models: t.Sequence[str], plan: Plan) -> t.Set[t.Tuple[str, str]]:
     """The revisions that are to be removed by request, and the links in ``plan``. Fails when one of them is in use."""
     wanted: t.Set[t.Tuple[str, str]] = set()
+    refused = []
     known = {one.model for one in look.revisions} | set(look.links)
     for text in models:
         name, _at, ref = text.partition("@")
@@ -152,12 +155,16 @@ def _asked(look: Look, models: t.Sequence[str], plan: Plan) -> t.Set[t.Tuple[str
                 unlinked = [link]
                 gone = {links[link]} & here if list(links.values()).count(links[link]) == 1 else set()
             plan.unlink += [(model, link) for link in sorted(unlinked)]
+            for link in sorted(unlinked):
+                users = look.link_uses.get(model, {}).get(link)
+                if users and links[link] not in gone:  # else it is said of the revision
+                    refused.append("%s/%s/%s (%s)" % (look.path, model, link, _some(users, 3)))
             wanted |= {(model, one) for one in gone}
-    refused = []
     for one in look.revisions:
         if (one.model, one.name) in wanted and not one.removed:
-            if one.uses:
-                refused.append("%s (%s)" % (one.path, _some(one.uses, 3)))
+            uses = one.uses or look.model_uses.get(one.model)
+            if uses:
+                refused.append("%s (%s)" % (one.path, _some(uses, 3)))
             elif one.model in look.holders:
                 refused.append("%s (process %s works on it)" % (one.path, look.holders[one.model]))
             elif not one.recorded:

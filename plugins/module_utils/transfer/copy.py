@@ -28,6 +28,7 @@ from .sources.copied import CopiedSource, same_list
 from .view import look, recheck, settle
 
 _ARRIVING = "copied"  # in the part directory: apart from what a download leaves there
+_LIST = "missing"
 
 
 def found(path: str, name: str, ref: str) -> t.Dict[str, t.Any]:
@@ -86,7 +87,7 @@ def copied(wish: Wish, record: t.Dict[str, t.Any], ref: str, host: str, only_pre
     home = store.Home(wish.store, source.kind, source.name)
     part = Part(home.part_path(record["revision"]))
     arriving = os.path.join(part.path, _ARRIVING)
-    places = {"arriving": arriving, "held": part.files, "missing_bytes": 0}
+    places = {"arriving": arriving, "held": part.files, "list": os.path.join(part.path, _LIST), "missing": [], "missing_bytes": 0}
     if not only_prepare:
         _compare_what_came(os.path.join(arriving, RECORD), record, source)
         return {**ensure(wish, source), **places}
@@ -107,15 +108,23 @@ def copied(wish: Wish, record: t.Dict[str, t.Any], ref: str, host: str, only_pre
                 os.unlink(os.path.join(arriving, RECORD))  # of an earlier run; rsync goes by sizes
             held, missing = split_held(home, record["revision"], view.absent, part)
             missing += keep_held(held, part)[1]
+            _write_list(places["list"], missing)
     check_space(home.path, source, missing, arriving)
     to_come = sum(one.size for one in missing)
     return {
         **result,
         "changed": True,
+        "missing": [one.path for one in missing],
         "missing_bytes": to_come,
         "msg": "%d files, %d bytes are to be sent" % (len(missing), to_come),
         "diff": {"before": "", "after": "".join("%s\n" % one.path for one in missing)},
     }
+
+
+def _write_list(path: str, missing: t.Sequence[ModelFile]) -> None:
+    """For rsync --files-from, which takes a # at the beginning of a line for a comment."""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as out:
+        out.write("".join("./%s\n" % one for one in [RECORD, *(one.path for one in missing)]))
 
 
 def _source(wish: Wish, record: t.Dict[str, t.Any], ref: str, host: str) -> CopiedSource:
@@ -129,6 +138,9 @@ def _source(wish: Wish, record: t.Dict[str, t.Any], ref: str, host: str) -> Copi
     home = store.Home(wish.store, record["kind"], record["name"])
     source = CopiedSource(record, ref, host, home.part_path(record["revision"], _ARRIVING), wish.max_workers)
     check_paths(source.files + source.skipped, source.label)
+    for one in source.files:
+        if "\n" in one.path or "\r" in one.path:
+            raise GpufleetError("%s lists a file with the path %r: a line of rsync --files-from cannot hold it" % (source.label, one.path))
     digest = digest_of(source.files + source.skipped)
     if wish.listing_sha256 and digest != wish.listing_sha256:
         raise GpufleetError(

@@ -26,40 +26,24 @@ from ..sizes import human
 from . import store
 from .selection import RECORD
 
-#: Where a host names what its services start with. Also of containers that are stopped, and of users' own units.
-NAMED_BY = (
-    "/etc/gpufleet",
-    "/var/lib/gpufleet",
-    "/etc/systemd/system",
-    "/etc/systemd/user",
-    "/run/systemd/system",
-    "/run/systemd/transient",
-    "/run/systemd/generator*",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/etc/containers/systemd",
-    "/usr/share/containers/systemd",
-    "/run/containers/systemd",
-    "/root/.config/systemd/user",
-    "/home/*/.config/systemd/user",
-    "/root/.config/containers/systemd",
-    "/home/*/.config/containers/systemd",
-    "/var/lib/docker/containers/*/*.json",
-    "/var/lib/containers/storage/overlay-containers/*/userdata/*.json",
-)
 _LEFT = ".removed-"  # <commit>, or <commit>.part
 _OF_COMMIT = re.compile(r"(?:\.(?:removed-)?)?([0-9a-f]{64}|[0-9a-f]{40})(?:\.part)?")
 _PART = re.compile(r"\.(.+)\.part")
 # On these, other hosts may use what this one does not see used.
-_SHARED = re.compile(r"(nfs\d?|cifs|smb3|lustre|ceph|glusterfs|beegfs|gpfs|9p|afs|ocfs2|gfs2|fuse\.(?!fuse-overlayfs).+)$")
+_SHARED = re.compile(
+    r"(nfs\d?|cifs|smb\d?|smbfs|lustre|ceph|glusterfs|beegfs|gpfs|mmfs|wekafs|panfs|pvfs2|orangefs|virtiofs|9p|"
+    r"vboxsf|vmhgfs|prl_fs|afs|coda|ocfs2|gfs2|cvfs|acfs|scoutfs|quobyte|vastfs|fuse|fuse\.(?!fuse-overlayfs).+)$"
+)
+_EXPORTS = ("/etc/exports", "/etc/exports.d/*.exports")
 
 
 class Places(t.NamedTuple):
     """Where use shows."""
 
-    named_by: t.Sequence[str] = NAMED_BY
+    named_by: t.Sequence[str]
     in_use: t.Sequence[str] = ()  # paths or patterns in the store that are used, whoever does
     proc: str = "/proc"
+    exports: t.Sequence[str] = _EXPORTS  # what this host gives to others
 
 
 class Done(t.NamedTuple):
@@ -74,8 +58,11 @@ def answer(params: t.Mapping[str, t.Any], wish: Wish, places: Places, check_mode
     if not os.path.isabs(path):
         raise GpufleetError("store=%s: give an absolute path" % path)
     if not params["shared"] and os.path.isdir(path):
-        _refuse_shared(path, places.proc)
-    look = look_at(path, places)
+        _refuse_shared(path, places)
+    given, lacking = _given(path, places)
+    if lacking and not check_mode:
+        raise GpufleetError(lacking)
+    look = look_at(path, places, given)
     plan = decide(look, wish)
     for leftover in plan.restore if not check_mode else ():
         os.rename(leftover.path, os.path.join(os.path.dirname(leftover.path), leftover.name))
@@ -94,24 +81,39 @@ def answer(params: t.Mapping[str, t.Any], wish: Wish, places: Places, check_mode
         "store_bytes": plan.store_bytes + plan.freed_bytes - freed,
         "msg": "%s %d, %s" % ("would remove" if check_mode else "removed", len(done.removed), human(freed)),
         "diff": {"before": before, "after": ""},
+        **({"warnings": ["Without check mode, this fails unless it is there by then: %s" % lacking]} if lacking else {}),
     }
 
 
-def look_at(path: str, places: Places) -> Look:
+def _given(path: str, places: Places) -> t.Tuple[t.Set[str], t.Optional[str]]:
+    """What in_use names, and what is wrong with it: a slip of the pen there would remove what is in use."""
+    real, given, lacking = os.path.realpath(path), set(), None
+    for pattern in places.in_use:
+        if not os.path.isabs(pattern):
+            raise GpufleetError("in_use=%s: give an absolute path or pattern, below store=%s" % (pattern, path))
+        found = {os.path.realpath(one) for one in glob.glob(pattern)}
+        found = {one for one in found if one == real or one.startswith(real + "/")}
+        given |= found
+        if not found and lacking is None:
+            lacking = "in_use=%s: nothing in store=%s is called so. Correct it, or leave it out" % (pattern, path)
+    return given, lacking
+
+
+def look_at(path: str, places: Places, given: t.AbstractSet[str] = frozenset()) -> Look:
     """The store, and who uses what of it."""
     homes = _homes(path)
     commits = {_OF_COMMIT.fullmatch(one) for _model, names in homes for one in names}
-    traces = Traces({one.group(1) for one in commits if one}, path)
+    traces = Traces({one.group(1) for one in commits if one}, path, [model for model, _names in homes])
     if homes:
-        traces.files(places.named_by)
-        traces.processes(places.proc)
-    given = {os.path.realpath(found) for pattern in places.in_use for found in glob.glob(pattern)}
+        _trace(traces, path, places)
     revisions: t.List[Revision] = []
     unfinished: t.List[Unfinished] = []
     links: t.Dict[str, t.Dict[str, str]] = {}
-    holders = {}
+    holders, linked, above = {}, {}, {}
     for model, names in homes:
         folder = os.path.join(path, model)
+        linked[model] = _link_uses(traces, folder)
+        above[model] = _uses_above(traces, path, folder)
         links[model] = {one: os.readlink(os.path.join(folder, one)) for one in names if os.path.islink(os.path.join(folder, one))}
         holder = _holder(folder)
         if holder:
@@ -127,8 +129,30 @@ def look_at(path: str, places: Places) -> Look:
     known = {one.path for one in [*revisions, *unfinished]}
     return Look(
         path=path, revisions=tuple(revisions), unfinished=tuple(unfinished), holders=holders, links=links,
-        others=_others(path, known), blind=tuple(traces.blind),
+        others=_others(path, known), blind=tuple(traces.blind), link_uses=linked, model_uses=above,
     )  # fmt: skip
+
+
+def _trace(traces: Traces, path: str, places: Places) -> None:
+    traces.files(places.named_by)
+    traces.links(path)
+    traces.processes(places.proc)
+
+
+def _link_uses(traces: Traces, folder: str) -> t.Dict[str, t.Tuple[str, ...]]:
+    """Who names a branch or tag of the model."""
+    real = os.path.realpath(folder)
+    return {os.path.basename(one): tuple(where) for one, where in traces.paths.items() if os.path.dirname(one) == real}
+
+
+def _uses_above(traces: Traces, path: str, folder: str) -> t.Tuple[str, ...]:
+    """Who names the model's directory, or one above it in the store."""
+    found: t.List[str] = []
+    real, top = os.path.realpath(folder), os.path.realpath(path)
+    while real.startswith(top + "/"):
+        found += [one for one in traces.paths.get(real, ()) if one not in found]
+        real = os.path.dirname(real)
+    return tuple(found)
 
 
 def _homes(path: str) -> t.List[t.Tuple[str, t.List[str]]]:
@@ -238,9 +262,8 @@ def _carry_out(path: str, plan: Plan, places: Places) -> Done:
                 moved.append((row, _move_away(row["path"])))
         for model in free:
             store.sync_directory(os.path.join(path, model))
-        again = Traces({row["name"] for row, _place in moved if row["name"]}, path)
-        again.files(places.named_by)
-        again.processes(places.proc)
+        again = Traces({row["name"] for row, _place in moved if row["name"]}, path, {row["model"] for row, _place in moved})
+        _trace(again, path, places)
         for row, place in moved:
             uses = _uses(again, row["name"], row["path"]) if place != row["path"] else []
             if uses:
@@ -290,16 +313,39 @@ def _move_away(path: str) -> str:
     return place
 
 
-def _refuse_shared(path: str, proc: str) -> None:
-    best = ("", "")
-    with open(os.path.join(proc, "self", "mountinfo"), encoding="utf-8", errors="surrogateescape") as mounts:
-        for line in mounts:
-            words = line.split()
-            point, kind = words[4].replace("\\040", " "), words[words.index("-") + 1]
-            if (os.path.realpath(path) + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
+def _refuse_shared(path: str, places: Places) -> None:
+    """Models may lie on other file systems than the store does."""
+    with open(os.path.join(places.proc, "self", "mountinfo"), encoding="utf-8", errors="surrogateescape") as content:
+        lines = [line.split() for line in content]
+    mounts = [(_plain(words[4]), words[words.index("-") + 1]) for words in lines]
+    for place in sorted({path, *(os.path.join(path, model) for model, _names in _homes(path))}):
+        best = ("", "")
+        for point, kind in mounts:
+            if (os.path.realpath(place) + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
                 best = (point, kind)
-    if _SHARED.match(best[1]):
-        raise GpufleetError(
-            "store=%s is on %s (%s): what other hosts use of it cannot be seen from here. "
-            "Name all that they use by in_use, and set shared=true" % (path, best[0], best[1])
-        )
+        if _SHARED.match(best[1]):
+            raise _is_shared(path, "%s is on %s (%s)" % (place, best[0], best[1]))
+    for file in sorted(found for pattern in places.exports for found in glob.glob(pattern)):
+        for exported in _exported(file):
+            for one, other in ((path, exported), (exported, path)):
+                if (os.path.realpath(one) + "/").startswith(os.path.realpath(other).rstrip("/") + "/"):
+                    raise _is_shared(path, "%s gives %s to other hosts" % (file, exported))
+
+
+def _exported(file: str) -> t.List[str]:
+    with open(file, encoding="utf-8", errors="surrogateescape") as content:
+        lines = [line.strip() for line in content.read().replace("\\\n", " ").splitlines()]
+    found = [re.match(r'"([^"]+)"|(/\S*)', line) for line in lines]
+    return [_plain(one.group(1) or one.group(2)) for one in found if one]
+
+
+def _plain(text: str) -> str:
+    """Spaces and the like are written as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
+
+
+def _is_shared(path: str, why: str) -> GpufleetError:
+    return GpufleetError(
+        "store=%s: %s. What other hosts use of it cannot be seen from here. Name all that they use by in_use, and set shared=true"
+        % (path, why)
+    )

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import copy, store
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.download import ensure
@@ -22,6 +24,14 @@ from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.permissions 
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.source import Wish
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources.directory import DirectorySource
 from ansible_collections.gpufleet.llm.plugins.modules import model_copy, model_record
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # ansible-core < 2.19 trusts all
+
+    def trust_as_template(text):
+        return text
+
 
 FILES = {
     "config.json": b"{}",
@@ -58,8 +68,10 @@ class Bed:
         return copy.copied(wish, copying.deepcopy(record), revision, "gpu-01", state == "prepared")
 
     def send(self, room, path, besides=()):
-        """As rsync does with --size-only and --compare-dest."""
-        for name in store.files_below(path):
+        """As rsync does with --files-from, --size-only and --compare-dest."""
+        listed = Path(room["list"]).read_text(encoding="utf-8").splitlines()
+        assert listed == ["./gpufleet.json", *("./" + one for one in room["missing"])]
+        for name in [one[2:] for one in listed]:
             target, held = os.path.join(room["arriving"], name), os.path.join(room["held"], name)
             size = os.stat(os.path.join(path, name)).st_size
             if name in besides or any(os.path.isfile(one) and os.stat(one).st_size == size for one in (target, held)):
@@ -93,7 +105,7 @@ def test_check_copy_again(bed):
     record = bed.record()
     would = bed.take(record, "prepared", check_mode=True)
     assert would["changed"] and would["missing_bytes"] == sum(len(FILES[name]) for name in WANTED)
-    assert not bed.here.exists()
+    assert bed.take(record, check_mode=True)["changed"] and not bed.here.exists()
     done = bed.copy()
     assert done["changed"] and content(done["path"]) == {name: FILES[name] for name in WANTED}
     assert os.readlink(done["link"]) == record["revision"] == os.path.basename(done["path"])
@@ -105,7 +117,11 @@ def test_check_copy_again(bed):
     assert sorted(os.listdir(os.path.dirname(done["path"]))) == [".lock", "%s" % record["revision"], "main"]
     again = bed.take(record, "prepared")
     assert not again["changed"] and again["missing_bytes"] == 0
-    assert not bed.take(record)["changed"]
+    assert not bed.take(record)["changed"] and not bed.take(record, check_mode=True)["changed"]
+    os.unlink(done["link"])  # nothing is to be sent for that, and yet there is something to do
+    assert not bed.take(record, "prepared", check_mode=True)["changed"]
+    assert bed.take(record, check_mode=True)["changed"] and not os.path.lexists(done["link"])
+    assert bed.take(record)["changed"] and os.path.lexists(done["link"])
 
 
 def flip(path):
@@ -188,6 +204,7 @@ def test_what_else_may_arrive(bed, spoil, words):
     "alter, words",
     [
         ({"files": [{"path": "../x", "size": 1, "sha256": "0" * 64}]}, "which is not inside the model"),
+        ({"files": [{"path": "a\nb", "size": 1, "sha256": "0" * 64}]}, "cannot hold it"),
         ({"name": "../../etc"}, "names no model"),
         ({"kind": ".."}, "names no model"),
         ({"revision": "main"}, "which is no commit"),
@@ -215,7 +232,7 @@ def test_next_revision_brings_only_what_is_new(bed):
     first = bed.copy()
     bed.write({"config.json": b'{"new": 1}'})
     room = bed.take(bed.record(), "prepared")
-    assert room["missing_bytes"] == len(b'{"new": 1}')
+    assert room["missing_bytes"] == len(b'{"new": 1}') and room["missing"] == ["config.json"]
     assert sorted(os.listdir(room["held"])) == ["deep", "model-00001-of-00002.safetensors", SHARD]
     done = bed.copy()
     assert done["path"] != first["path"] and os.readlink(done["link"]) == os.path.basename(done["path"])
@@ -227,7 +244,7 @@ def test_damaged_file_here_is_sent_again(bed):
     done = bed.copy()
     os.truncate(os.path.join(done["path"], SHARD), 5)
     room = bed.take(bed.record(), "prepared")
-    assert room["missing_bytes"] == len(FILES[SHARD])
+    assert room["missing_bytes"] == len(FILES[SHARD]) and room["missing"] == [SHARD]
     assert bed.copy()["changed"] and content(done["path"])[SHARD] == FILES[SHARD]
 
 
@@ -236,6 +253,7 @@ def test_owner_and_modes(bed):
     strict = Permissions(str(os.getuid()), str(os.getgid()), 0o640, 0o750)
     room = bed.take(bed.record(), "prepared", permissions=strict)
     assert not room["changed"] and room["missing_bytes"] == 0  # nothing has to be sent for that
+    assert bed.take(bed.record(), permissions=strict, check_mode=True)["changed"]
     done = bed.take(bed.record(), permissions=strict)
     assert done["changed"]
     modes = {stat.S_IMODE(os.stat(os.path.join(done["path"], name)).st_mode) for name in WANTED}
@@ -291,3 +309,21 @@ def test_modules_as_programs(bed):
     bed.send(room, found["path"])
     done = run(model_copy, record=found["record"], host="gpu-01", store=str(bed.here))
     assert done["changed"] and done["msg"] == "downloaded 4 files, 50004 bytes", done
+
+
+@pytest.mark.parametrize(
+    "host, expected",
+    [
+        ("gpu-01", "gpu-01"),
+        ("models@10.0.0.1", "models@10.0.0.1"),
+        ("fd00::1", "[fd00::1]"),
+        ("models@fe80::1%eth0", "models@[fe80::1%eth0]"),
+        ("models@[fd00::1]", "models@[fd00::1]"),
+    ],
+)
+def test_address_for_rsync(host, expected):
+    """In host:path the first colon ends the host."""
+    plays = DataLoader().load_from_file(str(Path(__file__).parents[4] / "playbooks" / "copy_model.yml"))
+    task = next(task for play in plays for task in play["tasks"] if "_copy_model_remote" in task.get("vars", {}))
+    remote = trust_as_template(task["vars"]["_copy_model_remote"])
+    assert Templar(DataLoader(), variables={"_copy_model_address": host}).template(remote) == expected

@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.deployment.store_prune import Wish
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.services import traces
+from ansible_collections.gpufleet.llm.plugins.module_utils.services.declared import declared
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import prune
 from ansible_collections.gpufleet.llm.plugins.modules import model_store_prune
 
@@ -40,6 +41,7 @@ class Bed:
         self.store, self.etc, self.proc = tmp / "store", tmp / "etc", tmp / "proc"
         self.home = self.store / MODEL
         self.etc.mkdir()
+        self.named_by = ()
         for age, name in ((3000, OLDEST), (2000, OLD), (1000, NEW)):
             self.add(name, age)
         (self.home / "main").symlink_to(NEW)
@@ -54,7 +56,7 @@ class Bed:
         return folder
 
     def prune(self, check_mode=False, in_use=(), shared=True, **wish):
-        places = prune.Places([str(self.etc)], in_use, self.look_at_processes())
+        places = prune.Places(self.named_by or [str(self.etc)], in_use, self.look_at_processes(), [str(self.etc / "exports")])
         return prune.answer({"store": str(self.store), "shared": shared}, Wish(**wish), places, check_mode)
 
     def look_at_processes(self):
@@ -202,6 +204,103 @@ def test_mounted_in_a_container(bed, process, tmp_path):
     assert paths(bed.prune(keep=0)["removed"]) == [OLDEST]
 
 
+# Each names a revision of its own. {place} is its directory, {commit} its name, {root} the host's root.
+DECLARED = {
+    "etc/default/vllm": "MODEL={place}",
+    "etc/sysconfig/vllm": "MODEL={place}",
+    "etc/cron.d/nightly": "0 3 * * * root {root}/opt/nightly.sh",
+    "etc/supervisor/conf.d/x.conf": "[program:x]\ncommand = {root}/opt/supervised.sh --port 1",
+    "etc/kubernetes/manifests/x.yaml": "hostPath: {{path: {place}}}",
+    "etc/systemd/system/script.service": "[Service]\nExecStart=/bin/sh -c '\\\n  exec {root}/opt/started.sh'",
+    "etc/systemd/system/env@.service": "[Service]\nEnvironmentFile=-{root}/opt/env.%i",
+    "var/spool/cron/crontabs/eve": "@reboot vllm serve {place}",
+    "var/lib/gpufleet/vllm/chat/proven.json": '{{"revision": "{commit}"}}',
+    "srv/home/eve/.config/containers/systemd/x.container": "Volume={place}:/model",
+    "srv/home/eve/.config/systemd/user/x.service": "ExecStart=vllm serve {place}",
+    "srv/home/eve/.local/share/containers/storage/vfs-containers/1/userdata/config.json": '{{"source": "{place}"}}',
+    "srv/home/eve/.local/share/docker/containers/1/config.v2.json": '{{"Source":"{place}"}}',
+    "data/docker/containers/1/config.v2.json": '{{"Source":"{place}"}}',
+    "data/podman/overlay-containers/1/userdata/config.json": '{{"source": "{place}"}}',
+    "data/eve/overlay-containers/1/userdata/config.json": '{{"source": "{place}"}}',
+}
+STARTED = {  # by the file that leads there
+    "opt/nightly.sh": "etc/cron.d/nightly",
+    "opt/supervised.sh": "etc/supervisor/conf.d/x.conf",
+    "opt/started.sh": "etc/systemd/system/script.service",
+    "opt/env.chat": "etc/systemd/system/env@.service",
+}
+
+
+def test_where_hosts_name_what_their_services_start_with(bed, tmp_path):
+    root = tmp_path / "host"
+
+    def write(path, content):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+
+    write("etc/passwd", b"root:x:0:0::/root:/bin/sh\neve:x:1000:1000::/srv/home/eve:/bin/sh\nnobody:x:9:9:::\n")
+    write("etc/docker/daemon.json", b'{"data-root": "/data/docker"}')
+    write("etc/containers/storage.conf", b'[storage]\ngraphroot = "/data/podman"\nrootless_storage_path = "/data/$USER"\n')
+    for path, content in DECLARED.items():
+        place = bed.add(commit(path))
+        write(path, content.format(place=place, commit=place.name, root=root).encode())
+    for path, starter in STARTED.items():
+        write(path, ("exec vllm serve %s\n" % (bed.home / commit(starter))).encode())
+    gone = {OLDEST, OLD, *(commit(path) for path in ("binary", "long"))}
+    for path in ("binary", "long"):
+        bed.add(commit(path))
+    write("etc/binary", b"\x7fELF\0" + commit("binary").encode())
+    write("etc/long", b"\n" * (1 << 20) + commit("long").encode())
+
+    # The names of units and where links lead.
+    links = {
+        "etc/systemd/system/multi-user.target.wants/vllm@{commit}.service": "/usr/lib/systemd/system/vllm@.service",
+        "etc/systemd/system/multi-user.target.wants/chat.service": "/usr/lib/systemd/system/vllm@{commit}.service",
+        "etc/gpufleet/current": "{place}",
+        "etc/gpufleet/config": "{place}/config.json",
+    }
+    for path, target in links.items():
+        names = {"place": bed.add(commit(path)), "commit": commit(path)}
+        link = root / path.format(**names)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target.format(**names))
+    # What the mirror publishes, wherever that is; and a link of the administrator in the store.
+    mirrored = bed.add(commit("mirrored"))
+    write("etc/gpufleet/model_mirror/nginx.conf", b"  include %s/site.conf;\n" % os.fsencode(root / "data/mirror"))
+    published = root / "data/mirror/versions/0123456789abcdef/files/org/one"
+    published.mkdir(parents=True)
+    (published / mirrored.name[:40]).symlink_to(mirrored)
+    (bed.store / "current").symlink_to(bed.add(commit("current")))
+
+    bed.named_by = declared(str(root))
+    begun = time.monotonic()
+    result = bed.prune(keep=0)
+    assert time.monotonic() - begun < 10
+    named = {commit(one) for one in (*DECLARED, *links, "mirrored", "current")}
+    assert bed.there == named | {NEW}
+    assert {os.path.basename(one["path"]) for one in result["removed"]} == gone
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ("huggingface/org/one/*", r"in_use=huggingface/org/one/\*: give an absolute path or pattern, below store="),
+        ("{home}/nosuch*", r"in_use=.*nosuch\*: nothing in store=.* is called so"),
+        ("/etc", "in_use=/etc: nothing in store="),
+    ],
+)
+def test_in_use_that_says_nothing(bed, given, words):
+    with pytest.raises(GpufleetError, match=words):
+        bed.prune(in_use=[str(bed.home / NEW), given.format(home=bed.home)])
+    assert bed.there == {OLDEST, OLD, NEW}
+
+
+def test_in_use_of_what_is_still_to_come(bed):
+    """An earlier task of the same run would have brought it."""
+    result = bed.prune(check_mode=True, in_use=[str(bed.home / commit("next"))])
+    assert "in_use=%s: nothing in" % (bed.home / commit("next")) in result["warnings"][0]
+
+
 def test_in_use_by_option(bed):
     assert paths(bed.prune(keep=0, in_use=[str(bed.home / OLDEST[:6]) + "*"])["removed"]) == [OLD]
 
@@ -229,6 +328,72 @@ def test_by_request(bed):
     assert would["diff"] == done["diff"] and "link %s" % (bed.home / "main") in done["diff"]["before"]
     assert os.listdir(bed.home) == [".lock"]
     assert not bed.prune(models=("org/one",))["changed"]
+
+
+@pytest.mark.parametrize(
+    "naming",
+    ["{home}", "{home}/main/config.json", "/models/huggingface/org/one/main", "{store}/huggingface/org:/models", "{other}"],
+)
+def test_by_request_although_named(bed, naming, tmp_path):
+    (tmp_path / "mine").symlink_to(bed.home)
+    file = bed.etc / "x.container"
+    file.write_text(naming.format(home=bed.home, store=bed.store, other=tmp_path / "mine" / "main"), encoding="utf-8")
+    with pytest.raises(GpufleetError, match=r"In use, and so nothing was removed: .*%s" % file):
+        bed.prune(models=("org/one",))
+    assert (bed.home / "main").is_symlink() and bed.there == {OLDEST, OLD, NEW}
+
+
+def test_by_request_a_branch_that_is_named(bed):
+    """Its revision stays for another branch, but who starts with the name would find nothing."""
+    (bed.home / "v1").symlink_to(NEW)
+    file = bed.etc / "x.service"
+    file.write_text("ExecStart=vllm serve %s" % (bed.home / "main"), encoding="utf-8")
+    with pytest.raises(GpufleetError, match=r"In use, and so nothing was removed: %s \(%s\)" % (bed.home / "main", file)):
+        bed.prune(models=("org/one@main",))
+    assert bed.prune(models=("org/one@v1",))["changed"]
+    assert sorted(os.listdir(bed.home)) == sorted([".lock", OLDEST, OLD, NEW, "main"])
+
+
+@pytest.mark.parametrize("word", ["main", "../one/main", "--model=./main/config.json"])
+def test_by_request_although_a_process_was_started_with_it(bed, process, word):
+    one = process("", word, cwd=bed.home)
+    with pytest.raises(GpufleetError, match="process %d " % one.pid):
+        bed.prune(models=("org/one",))
+    one.kill()
+    one.wait()
+    assert bed.prune(models=("org/one",))["changed"]
+
+
+# Where the store, or a directory of it, is in a container, and what the engine there was started with.
+INSIDE = [
+    ("", "{inside}/huggingface/org/one/main"),
+    ("", "--model={inside}/huggingface/org/one/main/config.json"),
+    ("", "{link}"),  # a link that leads somewhere in the container alone
+    ("huggingface", "{inside}/org/one/main"),
+    ("huggingface/org", "whatever"),
+]
+
+
+@pytest.mark.parametrize("mounted, word", INSIDE)
+def test_by_request_although_a_container_runs_with_it(bed, tmp_path, mounted, word):
+    inside, link = tmp_path / "inside", tmp_path / "link"
+    inside.mkdir()
+    link.symlink_to(inside / "huggingface/org/one/main")
+    code = "mount --bind '%s' '%s' && echo ready; exec sh -c 'read line' engine %s" % (
+        bed.store / mounted, inside, word.format(inside=inside, link=link)
+    )  # fmt: skip
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
+    ) as held:
+        held.stdin.write(code + "\n")
+        held.stdin.flush()
+        if held.stdout.readline() != "ready\n":
+            pytest.skip("nothing can be mounted here")
+        time.sleep(0.05)
+        with pytest.raises(GpufleetError, match="In use, and so nothing was removed: %s.*process %d " % (bed.home, held.pid)):
+            bed.prune(models=("org/one",))
+        held.kill()
+    assert bed.prune(models=("org/one",))["changed"]
 
 
 def test_by_request_keeps_the_others(bed):
@@ -336,29 +501,55 @@ def test_link_that_moves_back_meanwhile(bed, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "kind, refused", [("nfs4", True), ("fuse.glusterfs", True), ("ext4", False), ("fuse.fuse-overlayfs", False)]
-)
-def test_network_file_system(bed, tmp_path, kind, refused):
+    "kind, refused",
+    [("nfs4", True), ("fuse.glusterfs", True), ("wekafs", True), ("virtiofs", True), ("panfs", True), ("ext4", False),
+     ("zfs", False), ("fuse.fuse-overlayfs", False)],
+)  # fmt: skip
+@pytest.mark.parametrize("below", ["", "store/huggingface", "store/huggingface/org/one"])
+def test_network_file_system(bed, tmp_path, kind, refused, below):
     proc = tmp_path / "proc" / "self"
     proc.mkdir(parents=True)
-    lines = ["1 0 8:1 / / rw - ext4 /dev/sda rw", "2 1 0:9 / %s rw shared:1 - %s server:/x rw" % (tmp_path, kind)]
+    lines = ["1 0 8:1 / / rw - ext4 /dev/sda rw", "2 1 0:9 / %s rw shared:1 - %s server:/x rw" % (tmp_path / below, kind)]
     (proc / "mountinfo").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    places = prune.Places([], proc=str(proc.parent), exports=[])
     if refused:
         with pytest.raises(GpufleetError, match="is on .* \\(%s\\).*in_use.*shared=true" % kind):
-            prune._refuse_shared(str(bed.store), str(proc.parent))
+            prune._refuse_shared(str(bed.store), places)
     else:
-        prune._refuse_shared(str(bed.store), str(proc.parent))
+        prune._refuse_shared(str(bed.store), places)
+
+
+@pytest.mark.parametrize(
+    "line, refused",
+    [
+        ("{store} 10.0.0.0/8(ro)", True),
+        ('"{store}" *(ro)', True),
+        ("{store}/huggingface *(ro)", True),
+        ("{store}/.. \\\n  *(ro)", True),
+        ("/ *(ro,fsid=0)", True),
+        ("{store}-of-others *(ro)", False),
+        ("# {store} *(ro)", False),
+    ],
+)
+def test_what_this_host_gives_to_others(bed, line, refused):
+    (bed.etc / "exports").write_text(line.format(store=bed.store) + "\n", encoding="utf-8")
+    places = prune.Places([], exports=[str(bed.etc / "exports")])
+    if refused:
+        with pytest.raises(GpufleetError, match="exports gives .* to other hosts.*in_use.*shared=true"):
+            prune._refuse_shared(str(bed.store), places)
+    else:
+        prune._refuse_shared(str(bed.store), places)
 
 
 def test_process_that_cannot_be_looked_at(bed, monkeypatch):
-    read = traces._read
+    read = traces._content
 
     def hardened(path):
         if path.endswith("/maps"):
             raise PermissionError(13, "Permission denied", path)
         return read(path)
 
-    monkeypatch.setattr(traces, "_read", hardened)
+    monkeypatch.setattr(traces, "_content", hardened)
     with pytest.raises(GpufleetError, match="cannot be looked at. Run with become=true"):
         bed.prune()
     assert bed.there == {OLDEST, OLD, NEW}
