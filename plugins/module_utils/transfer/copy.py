@@ -140,7 +140,7 @@ def _source(wish: Wish, record: t.Dict[str, t.Any], ref: str, host: str) -> Copi
     check_paths(source.files + source.skipped, source.label)
     for one in source.files:
         if "\n" in one.path or "\r" in one.path:
-            raise GpufleetError("%s lists a file with the path %r: a line of rsync --files-from cannot hold it" % (source.label, one.path))
+            raise GpufleetError("%s has a file %r: a line of rsync --files-from cannot hold it" % (source.label, one.path))
     digest = digest_of(source.files + source.skipped)
     if wish.listing_sha256 and digest != wish.listing_sha256:
         raise GpufleetError(
