@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -212,3 +214,24 @@ def empty(model, store):
 def test_refusals(model, run, prepare, message):
     with pytest.raises(GpufleetError, match=message):
         run(**{"source": str(model), **prepare(model, run.store)})
+
+
+def test_a_hundred_gigabytes_are_recognised_at_once(run, tmp_path, no_hashing):
+    """200 files with holes: the record says what they are, and nobody reads them."""
+    source = tmp_path / "disk" / "org" / "large"
+    source.mkdir(parents=True)
+    for number in range(200):
+        (source / ("model-%03d.safetensors" % number)).write_bytes(b"%d" % number)
+    record = Path(run(source=str(source))["path"], "gpufleet.json")
+    shutil.rmtree(source)
+    known = json.loads(record.read_text())
+    for row in known["files"]:
+        path = record.parent / row["path"]
+        os.truncate(path, 500_000_000)
+        row.update(size=500_000_000, mtime_ns=path.stat().st_mtime_ns)
+    record.write_text(json.dumps(known))
+    no_hashing()
+    began = time.perf_counter()
+    result = run(source=str(source))
+    assert (result["changed"], result["bytes"]) == (False, 100_000_000_000)
+    assert time.perf_counter() - began < 0.3
