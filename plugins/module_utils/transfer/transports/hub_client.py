@@ -126,7 +126,10 @@ class HubClient:
 
     def _listen(self, lines: t.IO[str], lies_there: t.Callable[[str], None]) -> None:
         for line in lines:
-            path, problem = json.loads(line)
+            try:
+                path, problem = json.loads(line)
+            except ValueError:  # what a library has to say besides
+                continue
             if problem:
                 self._terms.say("%s: %s: %s" % (self._transport, path, problem))
             else:
