@@ -85,6 +85,7 @@ class Hub:
         self.faults = list(faults)
         self.requests: t.List[Request] = []
         self.lie: t.Callable[[t.List[t.Dict[str, t.Any]]], t.Any] = lambda rows: None  # changes what /tree says
+        self.pages_at = ""  # where its list is said to go on: a mirror may pass on what the hub says of itself
         self.begun = 0  # files of which something was sent; requests has those that ended
         self._lock = threading.Lock()
         self._log = open(log, "a", encoding="utf-8", buffering=1) if log else None
@@ -221,6 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.hub.take_fault(self.command, urlsplit(self.path).path)
         if fault and fault.kind == "status":
             return self._error(fault.status, "", "stand-in: fault", fault.headers())
+        if fault and fault.kind == "html":
+            return self._page()
         if action == "revision":
             info = snapshot.info()
             info["gated"] = "manual" if repo in self.server.hub.gated else False
@@ -243,7 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {}
         if first + size < len(rows):
             kept = "&".join("%s=%s" % (k, quote(v[0])) for k, v in query.items() if k != "cursor")
-            page = "http://%s%s?%s&cursor=%d" % (self.headers["Host"], urlsplit(self.path).path, kept, first + size)
+            server = self.server.hub.pages_at or "http://" + self.headers["Host"]
+            page = "%s%s?%s&cursor=%d" % (server, urlsplit(self.path).path, kept, first + size)
             headers["Link"] = '<%s>; rel="next"' % page
         return self._json(rows[first : first + size], headers)
 
@@ -301,6 +305,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, data: t.Any, headers: t.Optional[t.Dict[str, str]] = None) -> None:
         self._send(200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(data).encode())
 
+    def _page(self) -> None:
+        self._send(200, {"Content-Type": "text/html"}, b"<html><body>Log in to this network</body></html>")
+
     def _error(self, status: int, code: str, message: str, headers: t.Optional[t.Dict[str, str]] = None) -> None:
         told = {"X-Error-Code": code, "X-Error-Message": message} if code else {}
         body = json.dumps({"error": message}).encode()
@@ -332,7 +339,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and kind == "status":
             return self._error(fault.status, "", "stand-in: fault", {**headers, **fault.headers()})
         if kind == "html":
-            return self._send(200, {"Content-Type": "text/html"}, b"<html><body>Log in to this network</body></html>")
+            return self._page()
         first, last, status = 0, one.size - 1, 200
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
         if asked and asked.group(0) != "bytes=-":

@@ -4,47 +4,43 @@
 
 """Model files from the Hugging Face Hub or a mirror of it.
 
-What there is, huggingface_hub says. The files come by one of these transports: ``http``, which continues a file where an earlier
-run ended (huggingface_hub does not since 1.18) and hashes it on its way; ``aria2``, which brings the large ones in pieces over
-several connections; ``xet``, the hub's own, by chunks; ``hf_transfer``, its predecessor, which old clients have; or ``swarm``, from other
-hosts that get the same from a mirror.
+The hub is asked over plain HTTP, as huggingface_hub 2.x asks it: importing that takes longer than a small model does, and
+the host need not have it. The files come by one of these transports: ``http``, which continues a file where an earlier run
+ended (huggingface_hub does not since 1.18) and hashes it on its way; ``aria2``, which brings the large ones in pieces over
+several connections; ``xet``, the hub's own, by chunks; ``hf_transfer``, its predecessor, which old clients have; or ``swarm``,
+from other hosts that get the same from a mirror.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
-import time
 import typing as t
 import urllib.parse
 
 from ...errors import GpufleetError
-from ...version import VERSION
 from ..files import ModelFile
 from ..store import is_commit
-from ..transports import aria2, hub_client, swarm, web
-from ..transports.carrier import Carrier, Together
+from ..transports import hub_client, swarm, web
+from ..transports.carrier import Together
 from ..transports.terms import Terms
-from .addressed import Addressed
+from .plain import Plain
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-_TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
-_HTTP_LIBRARIES = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
-FIRST_WAIT_S = 2.0  # then four times as long
-_LONGEST_WAIT_S = 300.0
+_TRUE = ("1", "on", "yes", "true")  # huggingface_hub/constants.py
+_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
-class HubSource(Addressed):
+class HubSource(Plain):
     """One repository of a hub at one revision.
 
-    ``need_client`` and ``token`` are called before the first use of huggingface_hub, and only then: a model that
-    is there needs neither the library nor the token nor the network.
+    ``need_client`` is called before the first use of huggingface_hub, which ``xet`` alone needs in this Python.
     """
 
     kind = "huggingface"
-    sees_changes = False
+    answers_as = "the Hugging Face Hub"
+    own_transports = ("xet", "hf_transfer", "swarm")
 
     def __init__(
         self,
@@ -62,90 +58,64 @@ class HubSource(Addressed):
         self.name = name
         self.revision = revision
         self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
-        self.label = "%s on %s" % (name, self.endpoint)
-        self.transport = transport
-        self._read_token = token
-        self._token: t.Optional[str] = None
-        self._terms = terms
         self._need_client = need_client
         self._hf_transfer_python = hf_transfer_python
         self._commit = commit or (revision if is_commit(revision) else "")
         self._swarm_settings = swarm_settings or swarm.Settings()
         self._swarm: t.Optional[swarm.Swarm] = None
         self._listing: t.List[ModelFile] = []
-        self._carrier: t.Optional[Carrier] = None
+        # The user's own token is for the hub: on a line that anybody may read it is not shown.
+        own = users_token if self.endpoint.startswith("https://") else lambda: None
+        super().__init__("%s on %s" % (name, self.endpoint), transport, terms, lambda: token() or own())
 
     def prepare(self) -> None:
-        """Have huggingface_hub at hand. May start the module again under another Python."""
-        if self._carrier:
-            return
-        # The library reads these once, when it is imported.
-        os.environ["HF_HUB_DOWNLOAD_TIMEOUT"] = os.environ["HF_HUB_ETAG_TIMEOUT"] = str(self._terms.stall_timeout_s)
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-        if self._terms.ca_path:  # httpx's, and that of clients before 1.0
-            os.environ["SSL_CERT_DIR" if os.path.isdir(self._terms.ca_path) else "SSL_CERT_FILE"] = self._terms.ca_path
-            os.environ["REQUESTS_CA_BUNDLE"] = self._terms.ca_path
-        self._need_client()
-        from huggingface_hub import get_token
+        """May start the module again under another Python."""
+        if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
+            raise GpufleetError(
+                "HF_HUB_OFFLINE is set in the environment of this host: unset it, or set offline=true "
+                "if the model is in the store"
+            )
+        if self.transport == "xet" and not self.prepared:
+            self._need_client()
+        super().prepare()
 
-        # The client's own token is for the hub: on a line that anybody may read it is not shown.
-        self._token = self._read_token() or (get_token() if self.endpoint.startswith("https://") else None)
-        access = web.Access.on(self._terms, token=self._token, first_pause_s=FIRST_WAIT_S, explain=self._refused)
-        client = web.Web(access, lambda seconds: time.sleep(seconds))  # pylint: disable=unnecessary-lambda
-        self._carrier = Carrier(client, self._together(client), self._terms.say)
-
-    def carrier(self) -> Carrier:
-        self.prepare()
-        return t.cast(Carrier, self._carrier)
-
-    def _together(self, client: web.Web) -> t.Optional[Together]:
+    def together(self, client: web.Web) -> t.Optional[Together]:
         if self.transport in ("xet", "hf_transfer"):
             python = sys.executable if self.transport == "xet" else self._hf_transfer_python
-            return hub_client.HubClient(self.transport, python, self.name, self.endpoint, self._token, self._terms)
+            return hub_client.HubClient(self.transport, python, self.name, self.endpoint, self.token, self.terms)
         if self.transport == "swarm":
-            self._swarm = swarm.Swarm(self._swarm_settings, self.endpoint, self.name, self._token, client, self._terms)
+            self._swarm = swarm.Swarm(self._swarm_settings, self.endpoint, self.name, self.token, client, self.terms)
             return self._swarm
-        return aria2.choose(self.transport, self._terms, client.other_server if self._token else None)
+        return super().together(client)
 
     def address(self, one: ModelFile, revision: str) -> str:
         return "%s/%s/resolve/%s/%s" % (self.endpoint, self.name, revision, urllib.parse.quote(one.path))
 
     def resolve(self) -> str:
         """The commit that the revision means now."""
-        if self._commit:
-            return self._commit
-        self.prepare()
-        from huggingface_hub import HfApi
-
-        api = HfApi(endpoint=self.endpoint, token=self._token or False, library_name="gpufleet", library_version=VERSION)
-        info = self._ask(lambda: api.model_info(self.name, revision=self.revision, timeout=self._terms.stall_timeout_s))
-        self._commit = info.sha
+        if not self._commit:
+            info, _headers = self._asked("%s/revision/%s" % (self._api(), urllib.parse.quote(self.revision, safe="")))
+            commit = info.get("sha") if isinstance(info, dict) else None
+            if not isinstance(commit, str) or not is_commit(commit):
+                raise self.foreign("it names no commit of %s" % self.revision)
+            self._commit = commit
         return self._commit
 
     def listing(self, revision: str) -> t.List[ModelFile]:
-        if self._listing:
-            return self._listing
-        self.prepare()
-        from huggingface_hub import HfApi
-        from huggingface_hub.hf_api import RepoFile
-
-        api = HfApi(endpoint=self.endpoint, token=self._token or False, library_name="gpufleet", library_version=VERSION)
-        rows = self._ask(lambda: list(api.list_repo_tree(self.name, revision=revision, recursive=True)))
-        self._listing = [
-            (
-                ModelFile(one.path, one.lfs.size if one.lfs else one.size, sha256=one.lfs.sha256)
-                if one.lfs
-                else ModelFile(one.path, one.size, git_sha1=one.blob_id)
-            )
-            for one in rows
-            if isinstance(one, RepoFile)
-        ]
+        page: t.Optional[str] = "%s/tree/%s?recursive=true" % (self._api(), revision)
+        rows: t.List[t.Any] = []
+        seen = set()
+        while page and not self._listing:
+            seen.add(page)
+            some, headers = self._asked(page)
+            if not isinstance(some, list):
+                raise self.foreign("its list of files is none")
+            rows += some
+            page = self._next(page, headers)
+            if page in seen:
+                raise self.foreign("its list of files has no end")
+        self._listing = self._listing or [self._file(row) for row in rows if not _is_folder(row)]
         return self._listing
-
-    def unchanged_since(self, record: t.Dict[str, t.Any]) -> bool:
-        """A commit's files never change."""
-        return True
 
     def record_fields(self) -> t.Dict[str, t.Any]:
         return {"endpoint": self.endpoint}
@@ -157,120 +127,81 @@ class HubSource(Addressed):
         except (OSError, ValueError) as error:
             return "%s is not given to others of the swarm: %s" % (path, error)
 
-    def _ask(self, call: t.Callable[[], t.Any], what: str = "", attempts: int = 3) -> t.Any:
-        """Call the library; what passes by itself is tried again, the rest becomes a message."""
-        wait_s = FIRST_WAIT_S
-        for attempt in range(1, attempts + 1):
-            try:
-                return call()
-            except Exception as error:  # the library raises a dozen types over three HTTP libraries
-                cause = _root(error)
-                if attempt == attempts or not _is_transient(cause):
-                    raise self._explained(cause, what, attempt) from None
-                pause_s = min(max(wait_s, _retry_after(cause)), _LONGEST_WAIT_S)
-                self._terms.say("%s: %s; trying again in %d s" % (what or self.label, _plain(cause), pause_s))
-                time.sleep(pause_s)
-                wait_s *= 4
-
-    def _explained(self, error: BaseException, what: str, attempt: int) -> BaseException:
-        from huggingface_hub import errors
-
-        page = "%s/%s" % (self.endpoint, self.name)
-        status = _status(error)
-        if isinstance(error, errors.GatedRepoError):
-            return self._gated(status)
-        if isinstance(error, errors.RevisionNotFoundError):
+    def refused(self, status: int, headers: t.Mapping[str, str], url: str) -> t.Optional[GpufleetError]:
+        """As huggingface_hub tells them apart (its utils/_http.py)."""
+        page, code = "%s/%s" % (self.endpoint, self.name), headers.get("X-Error-Code")
+        asked = url.startswith(self._api() + "/")
+        what = "" if asked else urllib.parse.unquote(url.split("/resolve/", 1)[-1].partition("/")[2])
+        if code == "GatedRepo":
+            with_token = (
+                "The token's account has no access: accept the licence at %s with that account, or wait for approval"
+                if self.token
+                else "Accept the licence at %s, then set token_file to a file with a token of that account"
+            )
+            return GpufleetError("%s is gated (HTTP %s). %s" % (self.label, status, with_token % page), licence_url=page)
+        if code == "RevisionNotFound":
             return GpufleetError(
                 "%s has no revision %s: set revision to a branch, a tag or a commit listed at %s/commits/main"
                 % (self.label, self.revision, page)
             )
-        if isinstance(error, errors.RepositoryNotFoundError):
+        # A hub says 401 of what is not there to who has no token.
+        hidden = status == 401 and headers.get("X-Error-Message") != "Invalid credentials in Authorization header"
+        if code == "RepoNotFound" or (asked and (status == 404 or hidden)):
             return GpufleetError(
                 "There is no %s, or it is private and the token %s: check source and endpoint, or set token_file"
-                % (self.label, "given has no access" if self._token else "is missing")
+                % (self.label, "given has no access" if self.token else "is missing")
             )
-        if isinstance(error, errors.EntryNotFoundError) and status == 404:
-            return self._not_served(what)
-        if isinstance(error, errors.OfflineModeIsEnabled):
+        if status in (401, 403):
             return GpufleetError(
-                "HF_HUB_OFFLINE is set in the environment of this host: unset it, or set offline=true "
-                "if the model is in the store"
+                "%s refuses %s (HTTP %d): the token is wrong, expired or not allowed to read it. Set token_file"
+                % (self.label, what or "to answer", status)
             )
-        if status in (401, 403):
-            return self._not_allowed(what, status)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return GpufleetError("The disk is full while fetching %s of %s" % (what, self.label))
-        return GpufleetError(
-            "Cannot %s %s after %d attempts: %s. "
-            "Check that the host reaches %s, or set endpoint to a mirror that it does"
-            % ("fetch %s of" % what if what else "ask for", self.label, attempt, _plain(error), self.endpoint)
-        )
+        return GpufleetError("%s lists %s and does not serve it" % (self.label, what)) if status == 404 else None
 
-    def _refused(self, status: int, headers: t.Mapping[str, str], url: str) -> t.Optional[GpufleetError]:
-        """The same of an answer to a plain request for a file."""
-        what = urllib.parse.unquote(url.split("/resolve/", 1)[-1].partition("/")[2])
-        if headers.get("X-Error-Code") == "GatedRepo":
-            return self._gated(status)
-        if status in (401, 403):
-            return self._not_allowed(what, status)
-        return self._not_served(what) if status == 404 else None
+    def _api(self) -> str:
+        return "%s/api/models/%s" % (self.endpoint, self.name)
 
-    def _gated(self, status: t.Optional[int]) -> GpufleetError:
-        page = "%s/%s" % (self.endpoint, self.name)
-        with_token = (
-            "The token's account has no access: accept the licence at %s with that account, or wait for approval"
-            if self._token
-            else "Accept the licence at %s, then set token_file to a file with a token of that account"
-        )
-        return GpufleetError("%s is gated (HTTP %s). %s" % (self.label, status, with_token % page), licence_url=page)
+    def _asked(self, url: str) -> t.Tuple[t.Any, t.Mapping[str, str]]:
+        try:
+            return self.ask(url)
+        except web.GivenUp as error:
+            raise GpufleetError(
+                "Cannot ask for %s: %s. Check that the host reaches %s, or set endpoint to a mirror that it does"
+                % (self.label, error, self.endpoint)
+            ) from None
 
-    def _not_allowed(self, what: str, status: int) -> GpufleetError:
-        return GpufleetError(
-            "%s refuses %s (HTTP %d): the token is wrong, expired or not allowed to read it. Set token_file"
-            % (self.label, what or "to answer", status)
-        )
+    def _next(self, page: str, headers: t.Mapping[str, str]) -> t.Optional[str]:
+        """The page that follows (RFC 8288): the same address with the query that is told. A mirror may pass on what leads elsewhere."""
+        match = re.search(r'<[^>?]*(\?[^>]*)>\s*;\s*rel="?next"?', headers.get("Link") or "")
+        return page.partition("?")[0] + match.group(1) if match else None
 
-    def _not_served(self, what: str) -> GpufleetError:
-        return GpufleetError("%s lists %s and does not serve it" % (self.label, what))
+    def _file(self, row: t.Any) -> ModelFile:
+        lfs = row.get("lfs") if isinstance(row, dict) else row
+        path, size = (row.get("path"), (lfs or row).get("size")) if isinstance(row, dict) else (None, None)
+        if not isinstance(path, str) or not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise self.foreign("its list of files holds %.200r" % (row,))
+        sha256, git_sha1 = str(lfs.get("oid")) if lfs else None, None if lfs else str(row.get("oid"))
+        if not (_SHA256.fullmatch(sha256) if sha256 else _SHA1.fullmatch(git_sha1 or "")):
+            raise self.foreign("it states no hash of %s" % path)
+        return ModelFile(path, size, sha256=sha256, git_sha1=git_sha1)
 
 
-def _root(error: BaseException) -> BaseException:
-    """The library hides what a HEAD request met behind 'not found in the cache'."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
-        return error.__cause__
-    return error
+def _is_folder(row: t.Any) -> bool:
+    return isinstance(row, dict) and row.get("type") == "directory"
 
 
-def _status(error: BaseException) -> t.Optional[int]:
-    response = getattr(error, "response", None)
-    return getattr(response, "status_code", None)
-
-
-def _is_transient(error: BaseException) -> bool:
-    from huggingface_hub import errors
-
-    status = _status(error)
-    if status is not None:
-        return status in _TRANSIENT_STATUS
-    if isinstance(error, (errors.OfflineModeIsEnabled, ValueError)):
-        return False
-    if isinstance(error, (ConnectionError, TimeoutError)) or type(error).__module__.split(".")[0] in _HTTP_LIBRARIES:
-        return True
-    # "Consistency check failed": the answer was shorter or longer than announced.
-    return isinstance(error, OSError) and error.errno is None
-
-
-def _retry_after(error: BaseException) -> float:
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else 0.0
-
-
-def _plain(error: BaseException) -> str:
-    """One line, without the query of a URL: a CDN's holds a signature."""
-    text = re.sub(r"(https?://[^\s'\"?]+)\?[^\s'\"]*", r"\1", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("For more information check")]
-    return "%s: %s" % (type(error).__name__, " ".join(lines) or "no message")
+def users_token() -> t.Optional[str]:
+    """The token that the hub's own command line keeps for this user (huggingface_hub/utils/_auth.py)."""
+    if os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").lower() in _TRUE:
+        return None
+    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"), "huggingface")
+    home = os.environ.get("HF_HOME") or cache
+    path = os.path.expanduser(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token"))
+    given = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or ""
+    try:
+        if not given.strip():
+            with open(path, encoding="utf-8") as content:
+                given = content.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return given.strip() or None

@@ -9,7 +9,6 @@ By plain HTTP, as its own client asks (modelscope-hub 0.5.1): that one needs Pyt
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import typing as t
@@ -37,6 +36,7 @@ class ModelscopeSource(Plain):
     """
 
     kind = "modelscope"
+    answers_as = "ModelScope"
 
     def __init__(
         self,
@@ -134,13 +134,13 @@ class ModelscopeSource(Plain):
             raise self._absent() from None
         rows = data.get("Files") if isinstance(data, dict) else data
         if not all(isinstance(row, dict) and isinstance(row.get("Path"), str) for row in rows or ()):
-            raise self._foreign("its list of files holds something else")
+            raise self.foreign("its list of files holds something else")
         return rows or []
 
     def _file(self, row: t.Dict[str, t.Any]) -> ModelFile:
         size, sha256 = row.get("Size"), str(row.get("Sha256") or "").lower()
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise self._foreign("the size of %s is %r" % (row["Path"], size))
+            raise self.foreign("the size of %s is %r" % (row["Path"], size))
         if not _SHA256.fullmatch(sha256):
             raise GpufleetError(
                 "%s states no sha256 of %s, so nobody could tell whether it arrives right" % (self.label, row["Path"])
@@ -148,15 +148,11 @@ class ModelscopeSource(Plain):
         return ModelFile(row["Path"], size, sha256=sha256)
 
     def _data(self, path: str) -> t.Any:
-        raw = self.client().content(self._api() + path)
-        try:
-            answer = json.loads(raw.decode("utf-8"))
-        except (ValueError, RecursionError):
-            raise self._foreign("its answer is no JSON. A proxy or a login page may be in between") from None
+        answer, _headers = self.ask(self._api() + path)
         if isinstance(answer, dict) and not answer.get("Success", True):
             raise GpufleetError("%s answers: %s (Code %s)" % (self.label, answer.get("Message"), answer.get("Code")))
         if not isinstance(answer, dict) or "Data" not in answer:
-            raise self._foreign("its answer has no Data")
+            raise self.foreign("its answer has no Data")
         return answer["Data"]
 
     def _absent(self) -> GpufleetError:
@@ -174,6 +170,3 @@ class ModelscopeSource(Plain):
             "%s has no revision %s: set revision to a branch or a tag. It has %s"
             % (self.label, self._asked, ", ".join(map(str, names)))
         )
-
-    def _foreign(self, what: str) -> GpufleetError:
-        return GpufleetError("%s does not answer as ModelScope does: %s. Check endpoint" % (self.label, what))

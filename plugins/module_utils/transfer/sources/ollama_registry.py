@@ -147,7 +147,7 @@ class OllamaRegistrySource(Plain):
         if kind.lower() != "bearer" or not secure:
             raise wanted
         asked = {key: told[key] for key in ("service", "scope") if key in told}
-        client = web.Web(dataclasses.replace(web.Access.on(self._terms), retries=1))
+        client = web.Web(dataclasses.replace(web.Access.on(self.terms), retries=1))
         try:
             answer = json.loads(client.text("%s?%s" % (realm, urllib.parse.urlencode(asked))))
             token = answer.get("token") or answer.get("access_token")

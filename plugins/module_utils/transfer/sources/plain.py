@@ -6,52 +6,63 @@
 
 from __future__ import annotations
 
+import json
 import time
 import typing as t
 
 from ...errors import GpufleetError
 from ..transports import aria2, web
-from ..transports.carrier import Carrier
+from ..transports.carrier import Carrier, Together
 from ..transports.terms import Terms
 from .addressed import Addressed
 
 FIRST_WAIT_S = 2.0  # then twice as long each time
+_RETRIES = 3  # of a question: whoever gave a wrong address should not wait for minutes
 
 
 class Plain(Addressed):
     """The token is read before the first request, and only then: a model that is there needs none."""
 
     sees_changes = False
+    answers_as = ""  # whose protocol it is
+    own_transports: t.Tuple[str, ...] = ()
 
     def __init__(
         self, label: str, transport: str, terms: Terms, token: t.Callable[[], t.Optional[str]] = lambda: None
     ) -> None:
-        if transport in ("xet", "hf_transfer"):
+        if transport in ("xet", "hf_transfer") and transport not in self.own_transports:
             raise GpufleetError(
                 "transport=%s: only a hub of Hugging Face offers it, and %s is none. Use auto, aria2 or http"
                 % (transport, label)
             )
         self.label = label
         self.token: t.Optional[str] = None
-        self._transport = transport
-        self._terms = terms
+        self.transport = transport
+        self.terms = terms
         self._read_token = token
         self._client: t.Optional[web.Web] = None
         self._carrier: t.Optional[Carrier] = None
 
+    @property
+    def prepared(self) -> bool:
+        return self._carrier is not None
+
     def prepare(self) -> None:
-        if self._carrier is None:
+        if not self.prepared:
             self.log_in(self._read_token())
 
     def log_in(self, token: t.Optional[str]) -> None:
         """From now on, requests go with this token."""
         self.token = token
         access = web.Access.on(
-            self._terms, token=token, cookie=self.cookie(), first_pause_s=FIRST_WAIT_S, explain=self.refused
+            self.terms, token=token, cookie=self.cookie(), first_pause_s=FIRST_WAIT_S, explain=self.refused
         )
         self._client = web.Web(access, lambda seconds: time.sleep(seconds))  # pylint: disable=unnecessary-lambda
-        together = aria2.choose(self._transport, self._terms, self._client.other_server if token else None)
-        self._carrier = Carrier(self._client, together, self._terms.say)
+        self._carrier = Carrier(self._client, self.together(self._client), self.terms.say)
+
+    def together(self, client: web.Web) -> t.Optional[Together]:
+        """What brings many of its files at once."""
+        return aria2.choose(self.transport, self.terms, client.other_server if self.token else None)
 
     def client(self) -> web.Web:
         self.prepare()
@@ -60,6 +71,17 @@ class Plain(Addressed):
     def carrier(self) -> Carrier:
         self.prepare()
         return t.cast(Carrier, self._carrier)
+
+    def ask(self, url: str) -> t.Tuple[t.Any, t.Mapping[str, str]]:
+        """What a server answers in JSON, and the headers of it."""
+        raw, headers = self.client().answer(url, retries=_RETRIES)
+        try:
+            return json.loads(raw.decode("utf-8")), headers
+        except (ValueError, RecursionError):
+            raise self.foreign("its answer is no JSON. A proxy or a login page may be in between") from None
+
+    def foreign(self, what: str) -> GpufleetError:
+        return GpufleetError("%s does not answer as %s does: %s. Check endpoint" % (self.label, self.answers_as, what))
 
     def cookie(self) -> t.Optional[str]:
         """The token once more, for a server that wants it so."""

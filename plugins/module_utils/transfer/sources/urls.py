@@ -69,7 +69,7 @@ class UrlsSource(Plain):
     def listing(self, revision: str) -> t.List[ModelFile]:
         """The user's own, with the sizes that were not given as the servers say them."""
         self.prepare()
-        with ThreadPoolExecutor(self._terms.max_workers) as pool:
+        with ThreadPoolExecutor(self.terms.max_workers) as pool:
             return list(pool.map(self._file, self._files))
 
     def address(self, one: ModelFile, revision: str) -> str:

@@ -98,6 +98,12 @@ class HubClient:
         self, job: t.Dict[str, t.Any], own: str, lies_there: t.Callable[[str], None], stop: threading.Event
     ) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_ENABLE_HF_TRANSFER"}
+        # The library reads these when it is imported.
+        environment["HF_HUB_DOWNLOAD_TIMEOUT"] = environment["HF_HUB_ETAG_TIMEOUT"] = str(self._terms.stall_timeout_s)
+        environment["HF_HUB_DISABLE_TELEMETRY"] = environment["HF_HUB_DISABLE_UPDATE_CHECK"] = "1"
+        if self._terms.ca_path:  # httpx's, and that of clients before 1.0
+            environment["SSL_CERT_DIR" if os.path.isdir(self._terms.ca_path) else "SSL_CERT_FILE"] = self._terms.ca_path
+            environment["REQUESTS_CA_BUNDLE"] = self._terms.ca_path
         if self._transport == "hf_transfer":
             environment.update(HF_HUB_ENABLE_HF_TRANSFER="1", HF_HUB_DISABLE_XET="1")
         # run_command waits for the end.

@@ -39,12 +39,29 @@ class _Response(http.client.HTTPResponse):
 
     reuse: t.Optional[t.Callable[[], None]] = None
     discard: t.Optional[t.Callable[[], None]] = None
+    _begun = False
 
     def _close_conn(self) -> None:  # what http.client calls at the end of the body
         super()._close_conn()  # type: ignore[misc]
         reuse, self.reuse, self.discard = self.reuse, None, None
         if reuse:
             reuse()
+
+    def readinto1(self, view: memoryview) -> int:
+        """As readinto, but what is there is enough: nothing is lost when no more comes."""
+        if self.fp is None:
+            return 0
+        if self.chunked or not self._begun:  # what came with the headers lies in a buffer, which readinto1 would add to
+            self._begun = True
+            piece = self.read1(min(len(view), 65536))
+            view[: len(piece)] = piece
+            return len(piece)
+        count = self.fp.readinto1(view if self.length is None else view[: self.length])  # type: ignore[attr-defined]
+        if self.length is not None:
+            self.length -= count
+        if not count and view:
+            self._close_conn()
+        return count
 
     def close(self) -> None:
         discard, self.reuse, self.discard = self.discard, None, None

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import http.client
-import json
 import math
-import os
 import re
 import socket
 import ssl
@@ -27,12 +25,13 @@ from dataclasses import dataclass, field
 from ...errors import GpufleetError
 from ...tls import Security
 from ...version import VERSION
-from .. import store
 from ..files import Wanted
+from .part import Part
 from .reuse import handlers
 from .terms import Terms
 
 _PIECE = 1024 * 1024
+_PIECE_S = 0.2
 _MOST_TEXT = 16 * 1024 * 1024
 _LONGEST_PAUSE_S = 60.0
 _LONGEST_WAIT_S = 900.0  # that a server may ask for
@@ -78,6 +77,10 @@ class Access:
 
 class NotThere(GpufleetError):
     """The server says that there is no such file."""
+
+
+class GivenUp(GpufleetError):
+    """Attempt after attempt failed."""
 
 
 class Wrong(GpufleetError):
@@ -143,6 +146,7 @@ class Web:
         self._opener = urllib.request.build_opener(_Redirect(), *ways)
         self._still = urllib.request.build_opener(_Still(), *ways)
         self._limit = _Limit(access.limit_bytes_per_s, sleep)
+        self._piece = min(_PIECE, max(16384, int(access.limit_bytes_per_s * _PIECE_S) or _PIECE))
 
     def text(self, url: str) -> str:
         """A small file as text."""
@@ -150,17 +154,23 @@ class Web:
 
     def content(self, url: str, accept: str = "*/*") -> bytes:
         """A small file."""
+        return self.answer(url, accept)[0]
 
-        def attempt() -> bytes:
-            content = b""
+    def answer(
+        self, url: str, accept: str = "*/*", retries: t.Optional[int] = None
+    ) -> t.Tuple[bytes, t.Mapping[str, str]]:
+        """A small file, and the headers that came with it. ``retries``: fewer attempts than of a file that is long to come."""
+
+        def attempt() -> t.Tuple[bytes, t.Mapping[str, str]]:
+            content = bytearray()
             with self._open(url, {"Accept": accept}) as response:
                 for piece in self._pieces(response, url, _expected(response)):
                     content += piece
                     if len(content) > _MOST_TEXT:
                         raise GpufleetError("%s is larger than %d bytes: it is not what was asked for" % (url, _MOST_TEXT))
-            return content
+                return bytes(content), response.headers
 
-        return self._persist(url, attempt, lambda: 0)
+        return self._persist(url, attempt, lambda: 0, retries)
 
     def size(self, url: str) -> t.Optional[int]:
         """How large a file is; None when the server does not say. Not by HEAD: a presigned address is for GET alone."""
@@ -184,7 +194,7 @@ class Web:
         ``room(missing, total)`` is asked before bytes are written, and raises when there is none. What a killed run
         left at ``path`` is continued if it was meant to become the same bytes: ``note`` says so, by default ``<path>.json``.
         """
-        part = _Part(path, url, wanted, note or path + ".json")
+        part = Part(path, url, wanted, note or path + ".json")
         try:
             if part.open():
                 with contextlib.suppress(_Again):
@@ -218,7 +228,7 @@ class Web:
 
         return t.cast(t.Optional[str], self._persist(url, attempt, lambda: 0))
 
-    def _finished(self, part: _Part, url: str) -> str:
+    def _finished(self, part: Part, url: str) -> str:
         found = part.digest.hexdigest()
         if part.wanted.value and found != part.wanted.value:
             part.remove()
@@ -226,7 +236,7 @@ class Web:
             raise _Again("%s arrived wrong (%s expected %s, got %s)" % (url, part.wanted.kind, part.wanted.value, found))
         return found
 
-    def _continue(self, part: _Part, url: str, room: Room) -> None:
+    def _continue(self, part: Part, url: str, room: Room) -> None:
         try:
             self._receive(part, url, room)
         except _Again as error:
@@ -234,7 +244,7 @@ class Web:
                 part.begin(url, None, None)
             raise
 
-    def _receive(self, part: _Part, url: str, room: Room) -> None:
+    def _receive(self, part: Part, url: str, room: Room) -> None:
         headers = {}
         if part.position:
             headers["Range"] = "bytes=%d-" % part.position
@@ -260,20 +270,34 @@ class Web:
                     raise Wrong("more than the %d bytes came that were announced" % part.wanted.size)
                 part.write(piece)
 
-    def _pieces(self, response: t.Any, url: str, expected: t.Optional[int]) -> t.Iterator[bytes]:
-        count = 0
-        while expected is None or count < expected:
-            if time.monotonic() > self._deadline:
+    def _pieces(self, response: t.Any, url: str, expected: t.Optional[int]) -> t.Iterator[memoryview]:
+        """What comes, a moment's worth at a time, so that neither a piece nor their number costs much.
+
+        Each is good until the next one is asked for. What came before a failure is not lost.
+        """
+        count, failure, ended = 0, None, False
+        buffer = memoryview(bytearray(self._piece if expected is None else min(self._piece, expected)))
+        while not (ended or failure) and (expected is None or count < expected):
+            began = now = time.monotonic()
+            if now > self._deadline:
                 raise self._late(url)
             self._go_on()
-            with _network_failures(url, self._access.stall_timeout_s):
-                piece = response.read1(_PIECE if expected is None else min(_PIECE, expected - count))
-            if not piece:
-                break
-            self._limit.spend(len(piece))
-            count += len(piece)
-            self.received += len(piece)
-            yield piece
+            room = buffer if expected is None else buffer[: expected - count]
+            filled = 0
+            try:
+                with _network_failures(url, self._access.stall_timeout_s):
+                    while filled < len(room) and now - began < _PIECE_S and not ended:
+                        got = response.readinto1(room[filled:])
+                        filled, ended, now = filled + got, not got, time.monotonic()
+            except (_Again, GpufleetError) as error:
+                failure = error
+            if filled:
+                self._limit.spend(filled)
+                count += filled
+                self.received += filled
+                yield room[:filled]
+        if failure:
+            raise failure
         if expected is not None and count < expected:
             raise _Again("the connection ended %d bytes before the end" % (expected - count))
         response.read(1)  # before Python 3.12, only this ends the answer, and lets the connection be used again
@@ -299,16 +323,19 @@ class Web:
                     raise _Moved(error.headers.get("Location", "")) from None
                 raise self._refusal(error, url, headers) from None
 
-    def _persist(self, url: str, attempt: t.Callable[[], t.Any], progress: t.Callable[[], int]) -> t.Any:
+    def _persist(
+        self, url: str, attempt: t.Callable[[], t.Any], progress: t.Callable[[], int], retries: t.Optional[int] = None
+    ) -> t.Any:
         """Try until it works, or until ``retries`` attempts in a row came no further."""
+        retries = self._access.retries if retries is None else retries
         failures, reached = 0, progress()
         while True:
             try:
                 return attempt()
             except _Again as error:
                 failures, reached = (failures + 1 if progress() <= reached else 1), max(reached, progress())
-                if failures > self._access.retries:
-                    raise GpufleetError("%s: %s. Given up after %d attempts" % (url, error, failures)) from None
+                if failures > retries:
+                    raise GivenUp("%s: %s. Given up after %d attempts" % (url, error, failures)) from None
                 pause = min(_LONGEST_PAUSE_S, self._access.first_pause_s * 2.0 ** (failures - 1))
                 if error.pause_s is not None:
                     pause = min(error.pause_s, self._longest_wait_s())
@@ -357,74 +384,6 @@ class _Limit:
             self._free_at = max(self._free_at, now) + count / self._bytes_per_s
             pause = self._free_at - now
         self._sleep(pause)
-
-
-class _Part:
-    """A file that is being fetched, and beside it a note of what it shall become."""
-
-    def __init__(self, path: str, url: str, wanted: Wanted, note: str) -> None:
-        self.path, self.wanted, self._note = path, wanted, note
-        self.url, self.size, self.etag = url, t.cast(t.Optional[int], None), t.cast(t.Optional[str], None)
-        self.position = self.best = 0
-        self.digest = wanted.digest()
-        self._file: t.Optional[t.Any] = None
-
-    def open(self) -> bool:
-        """Take up what is there; true when all its bytes are."""
-        for path in (self.path, self._note):
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        self.close()
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self._file = open(descriptor, "r+b", buffering=0)  # pylint: disable=consider-using-with
-        note = self._read_note()
-        if not self.wanted.value or note.get(self.wanted.kind) != self.wanted.value:  # nothing says what these bytes are
-            self.begin(self.url, None, None)
-            return False
-        self.url, self.size, self.etag = note.get("url"), note.get("size"), note.get("etag")
-        self.digest = self.wanted.digest()
-        for piece in iter(lambda: self._file.read(_PIECE), b""):  # type: ignore[union-attr]
-            self.digest.update(piece)
-        self.position = self.best = self._file.tell()
-        if self.size is not None and self.position > self.size:
-            self.begin(self.url, None, None)
-        return self.size is not None and self.position == self.size
-
-    def begin(self, url: str, size: t.Optional[int], etag: t.Optional[str]) -> None:
-        """From the first byte. The note comes first: bytes without one are not continued."""
-        self._file.seek(0)  # type: ignore[union-attr]
-        self._file.truncate()  # type: ignore[union-attr]
-        self.position, self.digest = 0, self.wanted.digest()
-        self.url, self.size = url, size
-        self.etag = etag if etag and not etag.startswith("W/") else None  # a weak one does not promise the same bytes
-        if self.wanted.size is None or self.wanted.size > _PIECE:  # a small one is not worth to be continued
-            note = {"url": self.url, "size": self.size, "etag": self.etag, self.wanted.kind: self.wanted.value}
-            store.write_json(self._note, note)
-
-    def write(self, piece: bytes) -> None:
-        view = memoryview(piece)
-        while view:
-            view = view[self._file.write(view) :]  # type: ignore[union-attr]
-        self.digest.update(piece)
-        self.position += len(piece)
-        self.best = max(self.best, self.position)
-
-    def remove(self) -> None:
-        for path in (self.path, self._note):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _read_note(self) -> t.Dict[str, t.Any]:
-        try:
-            with open(self._note, encoding="utf-8") as content:
-                note = json.load(content)
-        except (FileNotFoundError, ValueError):
-            return {}
-        return note if isinstance(note, dict) else {}
 
 
 @contextlib.contextmanager

@@ -72,15 +72,10 @@ class Runner:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """The download, into an empty store."""
-    from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import hub as hub_source
     from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import plain
 
-    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_ENDPOINT"):
-        monkeypatch.setenv(name, "")  # to be restored, whatever the code sets
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    for name in ("MODELSCOPE_ENDPOINT", "MODELSCOPE_API_TOKEN"):
+    for name in ("HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_OFFLINE", "MODELSCOPE_ENDPOINT", "MODELSCOPE_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(hub_source, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(plain, "FIRST_WAIT_S", 0.001)
     return Runner(tmp_path / "store")
 

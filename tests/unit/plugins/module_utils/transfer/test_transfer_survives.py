@@ -15,7 +15,7 @@ import time
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
-from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import hub as hub_source
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources import plain
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports import aria2
 from ansible_collections.gpufleet.llm.tests.bench import download_kills
 from ansible_collections.gpufleet.llm.tests.stand_ins.hub.hub import Fault, Hub
@@ -100,7 +100,7 @@ def test_the_network_is_cut(hub, run):
 
 @pytest.mark.parametrize("transport", ["http", "aria2"])
 def test_the_server_starts_again(tmp_path, run, monkeypatch, transport):
-    monkeypatch.setattr(hub_source, "FIRST_WAIT_S", 0.2)
+    monkeypatch.setattr(plain, "FIRST_WAIT_S", 0.2)
     monkeypatch.setattr(aria2, "LARGE", MIB)
     monkeypatch.setattr(aria2, "FIRST_PAUSE_S", 0.2)
     root, sent = tmp_path / "hub", []

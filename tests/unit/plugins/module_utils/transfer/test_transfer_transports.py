@@ -179,7 +179,7 @@ def test_connections_are_used_again(hub, run):
         assert contents(run(endpoint=hub.url, transport="http", max_workers=4)["path"]) == files
     finally:
         type(hub._servers[0]).process_request = accept
-    assert len(made) <= 4 + 2  # a few more for what huggingface_hub asks
+    assert len(made) <= 4
 
 
 def test_one_that_cannot_be_had_ends_the_others(hub, run):
