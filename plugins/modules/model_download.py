@@ -32,7 +32,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Asks the hub what would be fetched. Where the libraries are not installed yet, says so instead.
+    details: Asks the source what would be fetched. Where it or what is needed to ask is not there yet, says so instead.
   diff_mode:
     support: full
   idempotent:
@@ -141,8 +141,8 @@ options:
   token_file:
     description:
       - A file on the host with an access token of the hub, for gated and private repositories.
-      - Without O(token_file) and O(token), what huggingface_hub itself finds is used, such as E(HF_TOKEN), and with
-        O(hub=modelscope) what E(MODELSCOPE_API_TOKEN) says.
+      - Without O(token_file) and O(token), the token that huggingface_hub keeps for the user is used, from E(HF_TOKEN) or
+        C(~/.cache/huggingface/token), if the endpoint has C(https://); with O(hub=modelscope), what E(MODELSCOPE_API_TOKEN) says.
       - With O(files), all addresses must then have the same server. A C(.netrc) is not read.
       - Never sent to another server that a redirect leads to.
     type: path
@@ -272,15 +272,17 @@ options:
     type: path
   tools_python:
     description:
-      - The Python that has huggingface_hub, where the one that runs the module has not.
+      - The Python that has huggingface_hub for O(transport=xet), where the one that runs the module has not.
       - The role P(gpufleet.llm.tools#role) installs it.
     type: path
     default: /opt/gpufleet/tools/bin/python
 notes:
-  - The environment variables of huggingface_hub apply, such as E(HF_HUB_DISABLE_XET) and the proxies.
+  - Of the environment, E(HF_ENDPOINT), E(HF_TOKEN), E(HF_HOME), E(HF_HUB_OFFLINE) and the proxies are obeyed as huggingface_hub
+    does, and by O(transport=xet) also E(HF_HUB_DISABLE_XET).
   - On another host's copy of the store (rsync -a) the files are hashed once, since their inodes differ.
 requirements:
-  - huggingface_hub for a model of the Hugging Face Hub that is not complete yet
+  - huggingface_hub for O(transport=xet) and O(transport=hf_transfer)
+  - aria2 for O(transport=aria2) and O(transport=swarm)
 seealso:
   - module: gpufleet.llm.model_info
 """
