@@ -144,9 +144,14 @@ class HubSource(Plain):
                 "%s has no revision %s: set revision to a branch, a tag or a commit listed at %s/commits/main"
                 % (self.label, self.revision, page)
             )
-        # A hub says 401 of what is not there to who has no token.
+        if asked and status == 404 and not code:  # a mirror that says no more
+            return GpufleetError(
+                "%s has no %s, or no revision %s of it: check source, revision and endpoint"
+                % (self.endpoint, self.name, self.revision)
+            )
+        # To who has no token, a hub says 401 of what is not there.
         hidden = status == 401 and headers.get("X-Error-Message") != "Invalid credentials in Authorization header"
-        if code == "RepoNotFound" or (asked and (status == 404 or hidden)):
+        if code == "RepoNotFound" or (asked and hidden):
             return GpufleetError(
                 "There is no %s, or it is private and the token %s: check source and endpoint, or set token_file"
                 % (self.label, "given has no access" if self.token else "is missing")

@@ -338,6 +338,14 @@ def test_retry_after_is_obeyed(hub, run, monkeypatch):
             r"^Cannot ask for org/tiny on \S+: \S+: HTTP 500 .*Given up after 4 attempts. .*or set endpoint to a mirror",
         ),
         (
+            Fault("status", path="/api/models/*/revision/*", status=404, times=-1),
+            r"^http://\S+ has no org/tiny, or no revision main of it: check source, revision and endpoint$",
+        ),
+        (
+            Fault("status", path="/api/models/*/revision/*", status=401, times=-1),
+            r"^There is no org/tiny on \S+, or it is private and the token is missing",
+        ),
+        (
             Fault("status", path="*/resolve/*/" + SHARD, status=403, times=-1, method="*"),
             r"^org/tiny on \S+ refuses %s \(HTTP 403\): the token is wrong, expired or not allowed" % SHARD,
         ),
@@ -346,7 +354,7 @@ def test_retry_after_is_obeyed(hub, run, monkeypatch):
             r"^org/tiny on \S+ lists %s and does not serve it$" % SHARD,
         ),
     ],
-    ids=["wrong bytes", "503", "500", "403", "404"],
+    ids=["wrong bytes", "503", "500", "no such model", "401", "403", "404"],
 )
 def test_what_stays_is_an_error_and_leaves_nothing_that_looks_whole(hub, run, fault, message, transport):
     commit = hub.add("org/tiny", FILES)
