@@ -142,7 +142,7 @@ options:
     description:
       - A file on the host with an access token of the hub, for gated and private repositories.
       - Without O(token_file) and O(token), the token that huggingface_hub keeps for the user is used, from E(HF_TOKEN) or
-        C(~/.cache/huggingface/token), if the endpoint has C(https://); with O(hub=modelscope), what E(MODELSCOPE_API_TOKEN) says.
+        C(~/.cache/huggingface/token), if the endpoint has C(https://). One of a login by browser ends within hours and is not made new here. With O(hub=modelscope), what E(MODELSCOPE_API_TOKEN) says.
       - With O(files), all addresses must then have the same server. A C(.netrc) is not read.
       - Never sent to another server that a redirect leads to.
     type: path
@@ -277,8 +277,8 @@ options:
     type: path
     default: /opt/gpufleet/tools/bin/python
 notes:
-  - Of the environment, E(HF_ENDPOINT), E(HF_TOKEN), E(HF_HOME), E(HF_HUB_OFFLINE) and the proxies are obeyed as huggingface_hub
-    does, and by O(transport=xet) also E(HF_HUB_DISABLE_XET).
+  - Of the environment, E(HF_ENDPOINT), E(HF_TOKEN), E(HF_HOME), E(HF_HUB_OFFLINE) E(HTTP_PROXY), E(HTTPS_PROXY) and E(NO_PROXY) are obeyed, and by
+    O(transport=xet) also E(HF_HUB_DISABLE_XET). E(ALL_PROXY) and proxies of SOCKS are not.
   - On another host's copy of the store (rsync -a) the files are hashed once, since their inodes differ.
 requirements:
   - huggingface_hub for O(transport=xet) and O(transport=hf_transfer)

@@ -64,17 +64,18 @@ class HubSource(Plain):
         self._swarm_settings = swarm_settings or swarm.Settings()
         self._swarm: t.Optional[swarm.Swarm] = None
         self._listing: t.List[ModelFile] = []
-        # The user's own token is for the hub: on a line that anybody may read it is not shown.
-        own = users_token if self.endpoint.startswith("https://") else lambda: None
-        super().__init__("%s on %s" % (name, self.endpoint), transport, terms, lambda: token() or own())
+        self._given_token = token
+        self._own_token: t.Optional[str] = None
+        super().__init__("%s on %s" % (name, self.endpoint), transport, terms, self._some_token)
 
     def prepare(self) -> None:
         """May start the module again under another Python."""
-        if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
-            raise GpufleetError(
-                "HF_HUB_OFFLINE is set in the environment of this host: unset it, or set offline=true "
-                "if the model is in the store"
-            )
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+            if _is_set(name):
+                raise GpufleetError(
+                    "%s is set in the environment of this host: unset it, or set offline=true "
+                    "if the model is in the store" % name
+                )
         if self.transport == "xet" and not self.prepared:
             self._need_client()
         super().prepare()
@@ -114,7 +115,11 @@ class HubSource(Plain):
             page = self._next(page, headers)
             if page in seen:
                 raise self.foreign("its list of files has no end")
-        self._listing = self._listing or [self._file(row) for row in rows if not _is_folder(row)]
+        for row in rows:
+            if not isinstance(row, dict) or not isinstance(row.get("lfs") or {}, dict):
+                raise self.foreign("its list of files holds %.200r" % (row,))
+        # Besides directories there are modules of git's, whose files the hub does not have.
+        self._listing = self._listing or [self._file(row) for row in rows if row.get("type", "file") == "file"]
         return self._listing
 
     def record_fields(self) -> t.Dict[str, t.Any]:
@@ -157,11 +162,19 @@ class HubSource(Plain):
                 % (self.label, "given has no access" if self.token else "is missing")
             )
         if status in (401, 403):
+            whose = "the token that HF_TOKEN or `hf auth login` left on this host" if self._own_token else "the token"
             return GpufleetError(
-                "%s refuses %s (HTTP %d): the token is wrong, expired or not allowed to read it. Set token_file"
-                % (self.label, what or "to answer", status)
+                "%s refuses %s (HTTP %d): %s is wrong, expired or not allowed to read it. Set token_file"
+                % (self.label, what or "to answer", status, whose)
             )
         return GpufleetError("%s lists %s and does not serve it" % (self.label, what)) if status == 404 else None
+
+    def _some_token(self) -> t.Optional[str]:
+        token = self._given_token()
+        # The user's own is for the hub: on a line that anybody may read it is not shown.
+        if token is None and self.endpoint.startswith("https://"):
+            token = self._own_token = users_token()
+        return token
 
     def _api(self) -> str:
         return "%s/api/models/%s" % (self.endpoint, self.name)
@@ -175,14 +188,19 @@ class HubSource(Plain):
                 % (self.label, error, self.endpoint)
             ) from None
 
-    def _next(self, page: str, headers: t.Mapping[str, str]) -> t.Optional[str]:
+    def _next(self, page: str, headers: t.Any) -> t.Optional[str]:
         """The page that follows (RFC 8288): the same address with the query that is told. A mirror may pass on what leads elsewhere."""
-        match = re.search(r'<[^>?]*(\?[^>]*)>\s*;\s*rel="?next"?', headers.get("Link") or "")
-        return page.partition("?")[0] + match.group(1) if match else None
+        for link in re.split(r",(?=\s*<)", ", ".join(headers.get_all("Link") or ())):
+            if re.search(r';\s*rel="?next"?\s*(;|$)', link):
+                match = re.match(r"\s*<[^>?]*(\?[^>]+)>", link)
+                if not match:
+                    raise self.foreign("it does not say where its list of files goes on")
+                return page.partition("?")[0] + match.group(1)
+        return None
 
-    def _file(self, row: t.Any) -> ModelFile:
-        lfs = row.get("lfs") if isinstance(row, dict) else row
-        path, size = (row.get("path"), (lfs or row).get("size")) if isinstance(row, dict) else (None, None)
+    def _file(self, row: t.Dict[str, t.Any]) -> ModelFile:
+        lfs = row.get("lfs")
+        path, size = row.get("path"), (lfs or row).get("size")
         if not isinstance(path, str) or not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise self.foreign("its list of files holds %.200r" % (row,))
         sha256, git_sha1 = str(lfs.get("oid")) if lfs else None, None if lfs else str(row.get("oid"))
@@ -191,22 +209,27 @@ class HubSource(Plain):
         return ModelFile(path, size, sha256=sha256, git_sha1=git_sha1)
 
 
-def _is_folder(row: t.Any) -> bool:
-    return isinstance(row, dict) and row.get("type") == "directory"
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "").lower() in _TRUE
 
 
 def users_token() -> t.Optional[str]:
-    """The token that the hub's own command line keeps for this user (huggingface_hub/utils/_auth.py)."""
-    if os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").lower() in _TRUE:
+    """The token that the hub's own command line keeps for this user (huggingface_hub/utils/_auth.py).
+
+    Tokens of GitHub's kind of login (HF_OIDC_RESOURCE) are not asked for, and those of a login by browser are not made new.
+    """
+    if _is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
         return None
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"), "huggingface")
-    home = os.environ.get("HF_HOME") or cache
-    path = os.path.expanduser(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token"))
+    path = os.environ.get("HF_TOKEN_PATH") or os.path.join(os.environ.get("HF_HOME") or cache, "token")
     given = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or ""
     try:
         if not given.strip():
-            with open(path, encoding="utf-8") as content:
+            with open(os.path.expandvars(os.path.expanduser(path)), encoding="utf-8") as content:
                 given = content.read()
     except (OSError, UnicodeDecodeError):
         return None
-    return given.strip() or None
+    token = given.replace("\r", "").replace("\n", "").strip()
+    if re.search(r"[^\x21-\x7e]", token):
+        raise GpufleetError("The token that HF_TOKEN or `hf auth login` left on this host is none. Set token_file")
+    return token or None

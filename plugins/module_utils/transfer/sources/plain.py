@@ -11,12 +11,14 @@ import time
 import typing as t
 
 from ...errors import GpufleetError
+from ...sizes import MIB
 from ..transports import aria2, web
 from ..transports.carrier import Carrier, Together
 from ..transports.terms import Terms
 from .addressed import Addressed
 
 FIRST_WAIT_S = 2.0  # then twice as long each time
+_MOST = 256 * MIB  # of a list of files: a million
 _RETRIES = 3  # of a question: whoever gave a wrong address should not wait for minutes
 
 
@@ -74,7 +76,7 @@ class Plain(Addressed):
 
     def ask(self, url: str) -> t.Tuple[t.Any, t.Mapping[str, str]]:
         """What a server answers in JSON, and the headers of it."""
-        raw, headers = self.client().answer(url, retries=_RETRIES)
+        raw, headers = self.client().answer(url, retries=_RETRIES, most=_MOST)
         try:
             return json.loads(raw.decode("utf-8")), headers
         except (ValueError, RecursionError):

@@ -38,7 +38,7 @@ disable_progress_bars()
 def fetch(path):
     try:
         hf_hub_download(
-            job["name"], path, revision=job["revision"], endpoint=job["endpoint"], token=job["token"],
+            job["name"], path, revision=job["revision"], endpoint=job["endpoint"], token=job["token"] or False,
             local_dir=job["folder"], cache_dir=job["cache"], etag_timeout=job["timeout"],
             library_name="gpufleet", library_version=job["version"],
         )

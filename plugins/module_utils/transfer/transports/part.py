@@ -114,6 +114,9 @@ class Part:
             return
         try:
             self._flusher.wait()
+        except OSError:
+            self.remove()  # the system takes those bytes for written: the next run would read them from memory, and believe it
+            raise
         finally:
             self._file.close()
             self._file = self._flusher = None

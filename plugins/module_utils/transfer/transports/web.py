@@ -23,6 +23,7 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 
 from ...errors import GpufleetError
+from ...sizes import MIB
 from ...tls import Security
 from ...version import VERSION
 from ..files import Wanted
@@ -30,9 +31,8 @@ from .part import Part
 from .reuse import handlers
 from .terms import Terms
 
-_PIECE = 1024 * 1024
+_PIECE = MIB
 _PIECE_S = 0.2
-_MOST_TEXT = 16 * 1024 * 1024
 _LONGEST_PAUSE_S = 60.0
 _LONGEST_WAIT_S = 900.0  # that a server may ask for
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
@@ -157,17 +157,20 @@ class Web:
         return self.answer(url, accept)[0]
 
     def answer(
-        self, url: str, accept: str = "*/*", retries: t.Optional[int] = None
+        self, url: str, accept: str = "*/*", retries: t.Optional[int] = None, most: int = 16 * MIB
     ) -> t.Tuple[bytes, t.Mapping[str, str]]:
-        """A small file, and the headers that came with it. ``retries``: fewer attempts than of a file that is long to come."""
+        """A small file of ``most`` bytes, and the headers that came with it.
+
+        ``retries``: fewer attempts than of a file that is long to come.
+        """
 
         def attempt() -> t.Tuple[bytes, t.Mapping[str, str]]:
             content = bytearray()
             with self._open(url, {"Accept": accept}) as response:
                 for piece in self._pieces(response, url, _expected(response)):
                     content += piece
-                    if len(content) > _MOST_TEXT:
-                        raise GpufleetError("%s is larger than %d bytes: it is not what was asked for" % (url, _MOST_TEXT))
+                    if len(content) > most:
+                        raise GpufleetError("%s is larger than %d bytes: it is not what was asked for" % (url, most))
                 return bytes(content), response.headers
 
         return self._persist(url, attempt, lambda: 0, retries)
@@ -300,7 +303,8 @@ class Web:
             raise failure
         if expected is not None and count < expected:
             raise _Again("the connection ended %d bytes before the end" % (expected - count))
-        response.read(1)  # before Python 3.12, only this ends the answer, and lets the connection be used again
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            response.read(1)  # before Python 3.12, only this ends the answer, and lets the connection be used again
 
     def _open(self, url: str, headers: t.Dict[str, str], opener: t.Optional[t.Any] = None) -> t.Any:
         request = urllib.request.Request(url, headers={**headers, "User-Agent": "gpufleet.llm/" + VERSION})
@@ -399,7 +403,7 @@ def _network_failures(url: str, stall_timeout_s: int) -> t.Iterator[None]:
                 % (url, reason.verify_message)
             ) from None
         if isinstance(reason, socket.gaierror) and reason.errno == socket.EAI_NONAME:
-            raise GpufleetError("%s: there is no such host. Check url, proxy and the host's name servers" % url) from None
+            raise GivenUp("%s: there is no such host. Check url, proxy and the host's name servers" % url) from None
         if isinstance(reason, socket.timeout):
             raise _Again("no answer for stall_timeout=%d s" % stall_timeout_s) from None
         if "Tunnel connection failed: 4" in str(reason):  # 403, 407: the proxy will not change its mind

@@ -10,13 +10,15 @@ import json
 import os
 import subprocess
 import sys
+from email.message import Message
 from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.llm.plugins.module_utils.errors import GpufleetError
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer import store as store_module
-from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources.hub import users_token
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.sources.hub import HubSource, users_token
 from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports import part
+from ansible_collections.gpufleet.llm.plugins.module_utils.transfer.transports.terms import Terms
 from ansible_collections.gpufleet.llm.tests.stand_ins.hub.hub import Fault, Hub
 from ansible_collections.gpufleet.llm.tests.unit.plugins.module_utils.transfer.support import (
     FILES,
@@ -439,6 +441,7 @@ def test_a_list_of_many_pages(hub, run, pages_at):
         (lambda rows: rows[0].pop("path"), "holds {"),
         (lambda rows: rows[0].update(size=-1, lfs=None), "holds {"),
         (lambda rows: rows[0].update(size="1", lfs=None), "holds {"),
+        (lambda rows: rows[0].update(lfs=True), "holds {"),
         (lambda rows: rows[0].update(lfs={"size": 3}), "it states no hash of "),
         (lambda rows: rows[0].update(lfs=None, oid=None), "it states no hash of "),
         (lambda rows: rows[0].update(lfs=None, oid="../x"), "it states no hash of "),
@@ -452,6 +455,37 @@ def test_lists_that_are_none(hub, run, change, message):
     assert hub.count("*", "*/resolve/*") == 0
 
 
+def test_modules_of_git_are_no_files(hub, run):
+    hub.add("org/tiny", FILES)
+    hub.lie = lambda rows: rows.append({"type": "unknown", "oid": "0" * 40, "size": 0, "path": "module"})
+    assert contents(run(endpoint=hub.url)["path"]) == wanted(FILES)
+
+
+@pytest.mark.parametrize(
+    "link, following",
+    [
+        (None, None),
+        ('<http://h/t?a=1&cursor=2>; rel="next"', "?a=1&cursor=2"),
+        ("</t?cursor=2>;rel=next", "?cursor=2"),
+        ('<?cursor=2>; title="a, b"; rel="next"', "?cursor=2"),
+        ('</style.css>; rel=preload, <http://h/t?cursor=2>; rel="next"', "?cursor=2"),
+        ('<http://h/t?cursor=0>; rel="first"', None),
+        ('<http://h/t/2>; rel="next"', GpufleetError),
+    ],
+)
+def test_what_follows_a_page(hub, link, following):
+    source = HubSource("org/tiny", "main", "http", hub.url, lambda: None, Terms(), lambda: None)
+    headers = Message()
+    if link:
+        headers["Link"] = "</a.js>; rel=preload"  # of a proxy, in a line of its own
+        headers["Link"] = link
+    if following is GpufleetError:
+        with pytest.raises(GpufleetError, match="does not say where its list of files goes on"):
+            source._next("http://here/t?recursive=true", headers)
+    else:
+        assert source._next("http://here/t?recursive=true", headers) == (following and "http://here/t" + following)
+
+
 @pytest.mark.parametrize("what", ["revision", "tree"])
 def test_a_page_where_a_list_should_be(hub, run, what):
     hub.add("org/tiny", FILES)
@@ -460,13 +494,17 @@ def test_a_page_where_a_list_should_be(hub, run, what):
         run(endpoint=hub.url)
 
 
-def test_hf_hub_offline_is_obeyed(hub, run, monkeypatch):
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline_by_the_environment(hub, run, monkeypatch, name):
     hub.add("org/tiny", FILES)
     path = run(endpoint=hub.url)["path"]
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv(name, "1")
     assert run(endpoint=hub.url)["path"] == path
-    with pytest.raises(GpufleetError, match="HF_HUB_OFFLINE is set in the environment of this host: unset it"):
+    with pytest.raises(GpufleetError, match="^%s is set in the environment of this host: unset it" % name):
         run(endpoint=hub.url, state="latest")
+
+
+PLACES = ("HF_HOME", "HF_TOKEN_PATH", "XDG_CACHE_HOME")
 
 
 @pytest.mark.parametrize(
@@ -474,9 +512,11 @@ def test_hf_hub_offline_is_obeyed(hub, run, monkeypatch):
     [
         ({}, None),
         ({"HF_TOKEN": " hf_a\n"}, "hf_a"),
+        ({"HF_TOKEN": "hf_\r\na"}, "hf_a"),
         ({"HUGGING_FACE_HUB_TOKEN": "hf_b"}, "hf_b"),
         ({"HF_HOME": "home"}, "hf_home"),
         ({"HF_HOME": "empty"}, None),
+        ({"HF_HOME": "$HOME/home"}, "hf_home"),
         ({"HF_HOME": "absent"}, None),
         ({"XDG_CACHE_HOME": "cache"}, "hf_cache"),
         ({"HF_TOKEN_PATH": "home/token", "HF_HOME": "absent"}, "hf_home"),
@@ -493,7 +533,7 @@ def test_the_users_own_token(tmp_path, monkeypatch, variables, token):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "token").write_text(content)
     for name, value in variables.items():
-        monkeypatch.setenv(name, str(tmp_path / value) if name.startswith(("HF_HOME", "XDG", "HF_TOKEN_PATH")) else value)
+        monkeypatch.setenv(name, value if name not in PLACES or value.startswith("$") else str(tmp_path / value))
     assert users_token() == token
     if "HF_HUB_DISABLE_IMPLICIT_TOKEN" not in variables:  # which its get_token leaves to whoever asks
         theirs = subprocess.run(
@@ -501,6 +541,13 @@ def test_the_users_own_token(tmp_path, monkeypatch, variables, token):
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert theirs.stdout.strip() == str(token)
+
+
+def test_a_token_that_is_none_is_not_shown(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_a\n# the token for work")
+    with pytest.raises(GpufleetError, match="^The token that HF_TOKEN or `hf auth login` left on this host is none") as caught:
+        users_token()
+    assert "work" not in str(caught.value)
 
 
 def test_offline_asks_nobody_about_latest(hub, run):

@@ -55,3 +55,4 @@ def test_a_disk_that_fails_is_not_forgotten(part, monkeypatch):
     with pytest.raises(OSError, match="Input/output error"):
         part.close()
     assert part._file is None
+    assert not os.path.exists(part.path)  # in memory it would look whole to the next run

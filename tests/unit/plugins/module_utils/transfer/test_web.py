@@ -258,10 +258,9 @@ def test_proxies_that_are_refused(proxy):
     assert "secret" not in str(failure.value)
 
 
-def test_a_list_that_never_ends(mirror, monkeypatch):
-    monkeypatch.setattr(http_file, "_MOST_TEXT", 1000)
+def test_a_list_that_never_ends(mirror):
     with pytest.raises(GpufleetError, match="larger than 1000 bytes"):
-        http_file.Web(http_file.Access()).text(mirror.url + PATH)
+        http_file.Web(http_file.Access()).answer(mirror.url + PATH, most=1000)
 
 
 def test_tls(fetch, mirror, certificates):
