@@ -103,23 +103,9 @@ class HubSource(Plain):
         return self._commit
 
     def listing(self, revision: str) -> t.List[ModelFile]:
-        page: t.Optional[str] = "%s/tree/%s?recursive=true" % (self._api(), revision)
-        rows: t.List[t.Any] = []
-        seen = set()
-        while page and not self._listing:
-            seen.add(page)
-            some, headers = self._asked(page)
-            if not isinstance(some, list):
-                raise self.foreign("its list of files is none")
-            rows += some
-            page = self._next(page, headers)
-            if page in seen:
-                raise self.foreign("its list of files has no end")
-        for row in rows:
-            if not isinstance(row, dict) or not isinstance(row.get("lfs") or {}, dict):
-                raise self.foreign("its list of files holds %.200r" % (row,))
-        # Besides directories there are modules of git's, whose files the hub does not have.
-        self._listing = self._listing or [self._file(row) for row in rows if row.get("type", "file") == "file"]
+        if not self._listing:
+            # Besides directories there are modules of git's, whose files the hub does not have.
+            self._listing = [self._file(row) for row in self._rows(revision) if row.get("type", "file") == "file"]
         return self._listing
 
     def record_fields(self) -> t.Dict[str, t.Any]:
@@ -187,6 +173,24 @@ class HubSource(Plain):
                 "Cannot ask for %s: %s. Check that the host reaches %s, or set endpoint to a mirror that it does"
                 % (self.label, error, self.endpoint)
             ) from None
+
+    def _rows(self, revision: str) -> t.List[t.Dict[str, t.Any]]:
+        rows: t.List[t.Dict[str, t.Any]] = []
+        page: t.Optional[str] = "%s/tree/%s?recursive=true" % (self._api(), revision)
+        seen = set()
+        while page:
+            seen.add(page)
+            some, headers = self._asked(page)
+            if not isinstance(some, list):
+                raise self.foreign("its list of files is none")
+            for row in some:
+                if not isinstance(row, dict) or not isinstance(row.get("lfs") or {}, dict):
+                    raise self.foreign("its list of files holds %.200r" % (row,))
+            rows += some
+            page = self._next(page, headers)
+            if page in seen:
+                raise self.foreign("its list of files has no end")
+        return rows
 
     def _next(self, page: str, headers: t.Any) -> t.Optional[str]:
         """The page that follows (RFC 8288): the same address with the query that is told. A mirror may pass on what leads elsewhere."""
