@@ -277,8 +277,9 @@ options:
     type: path
     default: /opt/gpufleet/tools/bin/python
 notes:
-  - Of the environment, E(HF_ENDPOINT), E(HF_TOKEN), E(HF_HOME), E(HF_HUB_OFFLINE) E(HTTP_PROXY), E(HTTPS_PROXY) and E(NO_PROXY) are obeyed, and by
-    O(transport=xet) also E(HF_HUB_DISABLE_XET). E(ALL_PROXY) and proxies of SOCKS are not.
+  - Of the environment, E(HF_ENDPOINT), E(HF_TOKEN), E(HF_TOKEN_PATH), E(HF_HOME), E(HF_HUB_DISABLE_IMPLICIT_TOKEN), E(HTTP_PROXY),
+    E(HTTPS_PROXY) and E(NO_PROXY) are obeyed, and by O(transport=xet) also E(HF_HUB_DISABLE_XET). E(ALL_PROXY) reaches aria2 alone, and
+    proxies of SOCKS are not supported. With E(HF_HUB_OFFLINE) or E(TRANSFORMERS_OFFLINE), a run that has to ask a hub fails.
   - On another host's copy of the store (rsync -a) the files are hashed once, since their inodes differ.
 requirements:
   - huggingface_hub for O(transport=xet) and O(transport=hf_transfer)
@@ -298,11 +299,17 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: model.path
 
-- name: A gated model, from a mirror of the site
+- name: A gated model
   gpufleet.llm.model_download:
     source: meta-llama/Llama-3.1-8B-Instruct
-    endpoint: http://mirror.example.com:8080
     token_file: /etc/gpufleet/hub.token
+
+- name: The same from the site's mirror, which has tokens of its own
+  gpufleet.llm.model_download:
+    source: meta-llama/Llama-3.1-8B-Instruct
+    endpoint: https://mirror.example.com:8090
+    ca_path: /etc/gpufleet/site-ca.pem
+    token_file: /etc/gpufleet/mirror.token
 
 - name: Not more of the line than others can spare, and a line every ten seconds
   gpufleet.llm.model_download:
@@ -359,7 +366,7 @@ RETURN = r"""
 path:
   description:
     - The directory of the revision, to give to an engine.
-    - In check mode on a host without the libraries, where the revision is not known, the path of the link.
+    - In check mode, where the source or what is needed to ask it is not there yet, the path of the link.
   type: str
   returned: success
   sample: /srv/models/huggingface/Qwen/Qwen3-8B/b968826d9c46dd6066d109eabc6255188de91218

@@ -20,7 +20,9 @@ description:
     has a link for. Only files that the store's record calls verified, and that look as they did then, are listed.
   - A model whose revision is a digest, as that of a directory, is published too. Its commit is the first 40 digits. Where the store
     has no C(main), that is C(master), else the revision that was verified last.
-  - What is published is replaced as a whole, when nginx reads C(site.conf) again. What O(models) no longer names is removed.
+  - What is published is replaced as a whole, when nginx reads C(site.conf) again. What O(models) no longer names is not
+    served any more. The version before stays in C(versions/) until what is published changes again, and until then
+    M(gpufleet.llm.model_store_prune) takes its models for used.
   - The role P(gpufleet.llm.model_mirror#role) has the nginx for it.
 extends_documentation_fragment:
   - gpufleet.llm.attributes

@@ -19,6 +19,7 @@ SOURCES = {
     "org/licensed": "/srv/hub/org/licensed",
     "org/large": "/srv/hub/org/large",
     "team/small": "/srv/disk/team/small",
+    "team/listed": "/srv/disk/team/listed",
 }
 HF = "HF_HUB_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_UPDATE_CHECK=1 HF_HOME=/root/hf-home HF_ENDPOINT=%s %%s /opt/gpufleet/tools/bin/hf " % URL
 
