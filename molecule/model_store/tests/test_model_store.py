@@ -94,8 +94,8 @@ def test_engines_read_and_never_write(host):
 def test_later_runs_asked_the_hub_nothing(requests):
     for name in ("org/open", "org/gated"):
         asked = [one for one in requests if one["path"] == "/api/models/%s/revision/main" % name]
-        agents = [one for one in asked if "gpufleet/" in one["user_agent"]]
-        assert len(agents) == 1  # of check, converge and idempotence, only converge
+        agents = [one for one in asked if one["user_agent"].startswith("gpufleet.llm/")]
+        assert len(agents) == 2  # check and converge; not idempotence
 
 
 def test_faults_were_met(requests):
