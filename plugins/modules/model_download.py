@@ -142,7 +142,8 @@ options:
     description:
       - A file on the host with an access token of the hub, for gated and private repositories.
       - Without O(token_file) and O(token), the token that huggingface_hub keeps for the user is used, from E(HF_TOKEN) or
-        C(~/.cache/huggingface/token), if the endpoint has C(https://). One of a login by browser ends within hours and is not made new here. With O(hub=modelscope), what E(MODELSCOPE_API_TOKEN) says.
+        C(~/.cache/huggingface/token), if the endpoint has C(https://). One of a login by browser ends within hours and is not made
+        new here. With O(hub=modelscope), what E(MODELSCOPE_API_TOKEN) says.
       - With O(files), all addresses must then have the same server. A C(.netrc) is not read.
       - Never sent to another server that a redirect leads to.
     type: path
