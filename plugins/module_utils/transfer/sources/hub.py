@@ -29,7 +29,6 @@ from .plain import Plain
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 _TRUE = ("1", "on", "yes", "true")  # huggingface_hub/constants.py
-_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 class HubSource(Plain):
@@ -40,7 +39,7 @@ class HubSource(Plain):
 
     kind = "huggingface"
     answers_as = "the Hugging Face Hub"
-    own_transports = ("xet", "hf_transfer", "swarm")
+    transports = (*Plain.transports, "xet", "hf_transfer", "swarm")
 
     def __init__(
         self,
@@ -184,7 +183,7 @@ class HubSource(Plain):
             if not isinstance(some, list):
                 raise self.foreign("its list of files is none")
             for row in some:
-                if not isinstance(row, dict) or not isinstance(row.get("lfs") or {}, dict):
+                if not isinstance(row, dict) or not isinstance(row.get("path"), str) or not isinstance(row.get("lfs") or {}, dict):
                     raise self.foreign("its list of files holds %.200r" % (row,))
             rows += some
             page = self._next(page, headers)
@@ -204,13 +203,9 @@ class HubSource(Plain):
 
     def _file(self, row: t.Dict[str, t.Any]) -> ModelFile:
         lfs = row.get("lfs")
-        path, size = row.get("path"), (lfs or row).get("size")
-        if not isinstance(path, str) or not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise self.foreign("its list of files holds %.200r" % (row,))
-        sha256, git_sha1 = str(lfs.get("oid")) if lfs else None, None if lfs else str(row.get("oid"))
-        if not (_SHA256.fullmatch(sha256) if sha256 else _SHA1.fullmatch(git_sha1 or "")):
-            raise self.foreign("it states no hash of %s" % path)
-        return ModelFile(path, size, sha256=sha256, git_sha1=git_sha1)
+        if lfs:
+            return self.listed(row["path"], lfs.get("size"), sha256=str(lfs.get("oid")))
+        return self.listed(row["path"], row.get("size"), git_sha1=row.get("oid"))
 
 
 def _is_set(name: str) -> bool:

@@ -10,7 +10,6 @@ By plain HTTP, as its own client asks (modelscope-hub 0.5.1): that one needs Pyt
 from __future__ import annotations
 
 import os
-import re
 import typing as t
 import urllib.parse
 
@@ -25,7 +24,6 @@ DEFAULT_ENDPOINT = "https://www.modelscope.cn"
 DEFAULT_REVISION = "master"
 MOST_ROWS = 3000  # a list has no more, does not say that it was cut, and knows no pages
 _MOST_LISTS = 5000
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ModelscopeSource(Plain):
@@ -138,14 +136,7 @@ class ModelscopeSource(Plain):
         return rows or []
 
     def _file(self, row: t.Dict[str, t.Any]) -> ModelFile:
-        size, sha256 = row.get("Size"), str(row.get("Sha256") or "").lower()
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise self.foreign("the size of %s is %r" % (row["Path"], size))
-        if not _SHA256.fullmatch(sha256):
-            raise GpufleetError(
-                "%s states no sha256 of %s, so nobody could tell whether it arrives right" % (self.label, row["Path"])
-            )
-        return ModelFile(row["Path"], size, sha256=sha256)
+        return self.listed(row["Path"], row.get("Size"), sha256=str(row.get("Sha256") or "").lower())
 
     def _data(self, path: str) -> t.Any:
         answer, _headers = self.ask(self._api() + path)

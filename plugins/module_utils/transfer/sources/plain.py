@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import typing as t
 
 from ...errors import GpufleetError
 from ...sizes import MIB
+from ..files import ModelFile
 from ..transports import aria2, web
 from ..transports.carrier import Carrier, Together
 from ..transports.terms import Terms
@@ -19,6 +21,7 @@ from .addressed import Addressed
 
 FIRST_WAIT_S = 2.0  # then twice as long each time
 _MOST = 256 * MIB  # of a list of files: a million
+_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 _RETRIES = 3  # of a question: whoever gave a wrong address should not wait for minutes
 
 
@@ -27,12 +30,12 @@ class Plain(Addressed):
 
     sees_changes = False
     answers_as = ""  # whose protocol it is
-    own_transports: t.Tuple[str, ...] = ()
+    transports: t.Tuple[str, ...] = ("auto", "aria2", "http")
 
     def __init__(
         self, label: str, transport: str, terms: Terms, token: t.Callable[[], t.Optional[str]] = lambda: None
     ) -> None:
-        if transport in ("xet", "hf_transfer") and transport not in self.own_transports:
+        if transport not in self.transports:
             raise GpufleetError(
                 "transport=%s: only a hub of Hugging Face offers it, and %s is none. Use auto, aria2 or http"
                 % (transport, label)
@@ -81,6 +84,16 @@ class Plain(Addressed):
             return json.loads(raw.decode("utf-8")), headers
         except (ValueError, RecursionError):
             raise self.foreign("its answer is no JSON. A proxy or a login page may be in between") from None
+
+    def listed(self, path: str, size: t.Any, sha256: t.Any = None, git_sha1: t.Any = None) -> ModelFile:
+        """A file as a server tells of it; GpufleetError when that is not enough to know it by."""
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise self.foreign("the size of %s is %r" % (path, size))
+        if _SHA256.fullmatch(str(sha256)):
+            return ModelFile(path, size, sha256=sha256)
+        if sha256 or not _SHA1.fullmatch(str(git_sha1)):
+            raise GpufleetError("%s states no hash of %s, so nobody could tell whether it arrives right" % (self.label, path))
+        return ModelFile(path, size, git_sha1=git_sha1)
 
     def foreign(self, what: str) -> GpufleetError:
         return GpufleetError("%s does not answer as %s does: %s. Check endpoint" % (self.label, self.answers_as, what))

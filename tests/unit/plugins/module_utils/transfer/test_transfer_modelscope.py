@@ -201,7 +201,7 @@ def _row(**fields):
         (_row(Path="a/../../x"), r"which is not inside the model"),
         (_row(Size="1"), "does not answer as ModelScope does: the size of x.json is '1'. Check endpoint"),
         (_row(Size=-1), "the size of x.json is -1"),
-        (_row(Sha256="abc"), "states no sha256 of x.json, so nobody could tell"),
+        (_row(Sha256="abc"), "states no hash of x.json, so nobody could tell"),
         ({"Type": "blob"}, "does not answer as ModelScope does: its list of files holds something else"),
         (_row(), "lists x.json and does not serve it"),
     ],
@@ -215,7 +215,7 @@ def test_lists_that_lie(scope, run, ask, row, message):
 
 def test_files_without_a_hash_are_refused_by_name(scope, ask):
     scope.no_hash.add(SHARD)
-    with pytest.raises(GpufleetError, match="states no sha256 of %s" % SHARD):
+    with pytest.raises(GpufleetError, match="states no hash of %s" % SHARD):
         ask()
 
 

@@ -183,6 +183,7 @@ def test_refused_before_anything_is_touched(run, row, message):
         (["a"], {"name": None}, "^files: set name"),
         (["a"], {"name": "../x"}, "^name='../x' names no model"),
         (["a"], {"transport": "xet"}, "^transport=xet: only a hub of Hugging Face offers it"),
+        (["a"], {"transport": "swarm"}, "^transport=swarm: only a hub of Hugging Face offers it"),
     ],
 )
 def test_lists_that_cannot_be(run, files, more, message):
