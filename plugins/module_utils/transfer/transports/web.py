@@ -159,7 +159,7 @@ class Web:
     def answer(
         self, url: str, accept: str = "*/*", retries: t.Optional[int] = None, most: int = 16 * MIB
     ) -> t.Tuple[bytes, t.Mapping[str, str]]:
-        """A small file of ``most`` bytes, and the headers that came with it.
+        """A small file of at most ``most`` bytes, and the headers that came with it.
 
         ``retries``: fewer attempts than of a file that is long to come.
         """
